@@ -1,0 +1,66 @@
+/* All records of an archive's segments in order, damage passed over and told. */
+#ifndef TAPE_FORMAT_CURSOR_H
+#define TAPE_FORMAT_CURSOR_H
+
+#include <stdint.h>
+
+#include "format/archive.h"
+#include "format/record.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tape_cursor;
+
+/* A hole between what was read and what comes next: told before the next record. */
+struct tape_cursor_damage {
+    int verdict;                       /* TAPE_TORN, TAPE_CORRUPT, TAPE_MISSING, TAPE_FOREIGN */
+    uint64_t from_ordinal, to_ordinal; /* records [from, to) are lost; equal when none or unknown */
+    int64_t from_ns, to_ns;            /* of the neighbours; 0 where there is none */
+    char text[TAPE_ERROR_TEXT_BYTES];  /* "segment 000007: block 12 at 0x3f00: checksum mismatch" */
+};
+
+/* tape_cursor_open(archive, error): at the first record. The archive must outlive it. */
+struct tape_cursor *tape_cursor_open(struct tape_archive *archive, struct tape_error *error);
+void tape_cursor_close(struct tape_cursor *cursor);
+
+/* tape_cursor_seek_ordinal(cursor, ordinal, error): the next record is the first with an ordinal >=
+ * ${ordinal}. tape_cursor_seek_time(cursor, ns, error): no record before the next one has recv_ns
+ * >= ns (time may run backwards between records: callers filter what follows). 0 or a status. */
+int tape_cursor_seek_ordinal(struct tape_cursor *cursor, uint64_t ordinal,
+                             struct tape_error *error);
+int tape_cursor_seek_time(struct tape_cursor *cursor, int64_t ns, struct tape_error *error);
+
+/* tape_cursor_next(cursor, record, damage, error): 1 with a record (borrowed until the next call);
+ * 2 with a damage (call again to go on after it); 0 at the end for now (more may come in a live
+ * archive: call tape_cursor_refresh); negative when reading itself failed. Ordinals only rise: a
+ * record whose ordinal was already given (a block rewritten after a failed sync) is passed over. */
+int tape_cursor_next(struct tape_cursor *cursor, struct tape_record *record,
+                     struct tape_cursor_damage *damage, struct tape_error *error);
+
+/* tape_cursor_refresh(cursor, error): looks for new blocks and segments. 1 when there are more,
+ * else 0. */
+int tape_cursor_refresh(struct tape_cursor *cursor, struct tape_error *error);
+
+/* tape_cursor_set_block_filter(cursor, wants, context): before a block is read, wants() may say 0
+ * to pass over it (for streams and times). NULL takes all. */
+void tape_cursor_set_block_filter(struct tape_cursor *cursor,
+                                  int (*wants)(void *context, const struct tape_segment *segment,
+                                               uint32_t block),
+                                  void *context);
+
+/* Where the last record came from: segment sequence, block number and offset. */
+struct tape_cursor_place {
+    uint32_t segment, block;
+    uint64_t offset;
+};
+void tape_cursor_read_place(const struct tape_cursor *cursor, struct tape_cursor_place *place);
+
+/* tape_cursor_next_ordinal(cursor): the ordinal after the last record given (or sought). */
+uint64_t tape_cursor_next_ordinal(const struct tape_cursor *cursor);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
