@@ -1,0 +1,73 @@
+/* THE parser: record to frame to message to tick. Recorder, player, SQL and verify all run this. */
+#ifndef TAPE_FORMAT_FEED_H
+#define TAPE_FORMAT_FEED_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/error.h"
+#include "format/record.h"
+#include "format/tick.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { TAPE_FEED_CONNECTIONS_MAX = 4096 }; /* open at one time; more is TAPE_LIMIT */
+
+/* TAPE_FEED_KIND(name, word, meaning) */
+#define TAPE_FEED_KIND_TABLE(X)                                                                    \
+    X(DATA, "data", "a text or binary message from the venue")                                     \
+    X(ACK, "ack", "the venue's answer to a request of ours, good")                                 \
+    X(REFUSAL, "refusal", "the venue's answer to a request of ours, an error")                     \
+    X(SENT, "sent", "a text or binary message of ours, unmasked")                                  \
+    X(PING, "ping", "a ping, either way")                                                          \
+    X(PONG, "pong", "a pong, either way")                                                          \
+    X(CLOSE, "close", "a close frame, either way")                                                 \
+    X(BAD, "bad", "bytes that break the protocol: payload is all of them")                         \
+    X(EVENT, "event", "no frame: payload is the record's body, record_kind tells which")
+
+enum tape_feed_kind {
+#define TAPE_FEED_KIND_ENUM(name, word, meaning) TAPE_FEED_##name,
+    TAPE_FEED_KIND_TABLE(TAPE_FEED_KIND_ENUM)
+#undef TAPE_FEED_KIND_ENUM
+};
+
+/* payload is borrowed: from the record where the message is one unmasked frame, else from the feed,
+ * until the next push. */
+struct tape_message {
+    uint64_t ordinal;       /* of the record that completed it */
+    uint64_t first_ordinal; /* of its first frame */
+    int64_t recv_ns;        /* of the record that completed it */
+    uint32_t connection;
+    uint16_t flags; /* of all its records, or-ed */
+    uint8_t kind;   /* enum tape_feed_kind */
+    uint8_t record_kind;
+    uint8_t opcode; /* of the message: text, binary, close, ping, pong */
+    uint8_t outgoing;
+    uint16_t close_code;
+    struct tape_slice payload;
+    struct tape_slice stream; /* DATA: the wrapper's name, "" where there is none */
+};
+
+struct tape_feed; /* opaque; one thread */
+
+struct tape_feed *tape_feed_new(void);
+void tape_feed_free(struct tape_feed *feed);
+
+/* tape_feed_push(feed, record, message, error): 1 with a message, 0 when the record completes none
+ * (a fragment), or TAPE_LIMIT/TAPE_FAILED. Bad bytes are a message of kind BAD, never an error: a
+ * fragmented message that is cut by its connection's end is told as BAD, too. The records of one
+ * connection come in order; several connections may be mixed. */
+int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
+                   struct tape_message *message, struct tape_error *error);
+
+/* tape_feed_open_messages(feed): how many connections are inside a fragmented message now. */
+uint32_t tape_feed_open_messages(const struct tape_feed *feed);
+
+const char *tape_feed_kind_word(int kind);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

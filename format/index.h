@@ -1,0 +1,82 @@
+/* index.db: derived from the segments by folding summaries, disposable (schema: format/index.sql).
+ */
+#ifndef TAPE_FORMAT_INDEX_H
+#define TAPE_FORMAT_INDEX_H
+
+#include <stdint.h>
+
+#include "format/archive.h"
+#include "format/error.h"
+#include "format/summary.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tape_index; /* opaque; one thread at a time */
+
+/* TAPE_INDEX_APPLICATION_ID "TPDK", and the schema's version, in the database's own header */
+enum { TAPE_INDEX_APPLICATION_ID = 0x5450444b, TAPE_INDEX_VERSION = 1 };
+
+/*
+ * tape_index_open(archive, error): for the recorder. Opens or makes index.db (WAL, persistent WAL
+ * file, STRICT schema), and if it is corrupt, foreign or of another version, moves it aside as
+ * index.db.bad and starts an empty one (*rebuilt = 1 then).
+ */
+struct tape_index *tape_index_open(struct tape_archive *archive, int *rebuilt,
+                                   struct tape_error *error);
+
+/* tape_index_open_memory(archive, error): an empty one in memory: for readers of archives without
+ * an index, and for verify. */
+struct tape_index *tape_index_open_memory(struct tape_archive *archive, struct tape_error *error);
+
+/* tape_index_open_read(archive, error): index.db read-only, hardened (query_only, trusted_schema
+ * off, defensive, quick_check); TAPE_MISSING when there is none, TAPE_CORRUPT when it cannot be
+ * trusted. */
+struct tape_index *tape_index_open_read(struct tape_archive *archive, struct tape_error *error);
+void tape_index_close(struct tape_index *index);
+
+/* tape_index_next_ordinal(index): the first ordinal that is not in it yet. */
+uint64_t tape_index_next_ordinal(struct tape_index *index);
+
+/* The largest session and connection numbers so far, 0 when none. */
+uint32_t tape_index_last_session(struct tape_index *index);
+uint32_t tape_index_last_connection(struct tape_index *index);
+
+/* tape_index_load_state(index, summariser, error): the state that spans blocks, from the tables. */
+int tape_index_load_state(struct tape_index *index, struct tape_summariser *summariser,
+                          struct tape_error *error);
+
+/* Begin a transaction; apply any number of summaries; commit. A failure rolls back. */
+int tape_index_begin(struct tape_index *index, struct tape_error *error);
+int tape_index_apply(struct tape_index *index, const struct tape_summary *summary,
+                     struct tape_error *error);
+/* tape_index_set_segment(index, sequence, name, state, info…): inserts or replaces the segment's
+ * row. */
+int tape_index_set_segment(struct tape_index *index, const struct tape_archive_entry *entry,
+                           const struct tape_segment_info *info, struct tape_error *error);
+int tape_index_commit(struct tape_index *index, struct tape_error *error);
+
+/* tape_index_catch_up(index, archive, summariser, progress, context, error): folds every record
+ * with an ordinal >= next_ordinal from the segments, damage as gap rows. All of a rebuild when the
+ * index is empty. progress may be NULL. Returns the number of blocks added or a status. */
+int64_t tape_index_catch_up(struct tape_index *index, struct tape_archive *archive,
+                            struct tape_summariser *summariser,
+                            void (*progress)(void *context, uint64_t records), void *context,
+                            struct tape_error *error);
+
+/* tape_index_compare(left, right, each, context, error): calls each() with one line of words for
+ * every row that differs ("stream 3: messages 12 in the index, 13 in the segments"), at most 100
+ * times. Returns the number of differences or a status. */
+int tape_index_compare(struct tape_index *index, struct tape_index *truth,
+                       void (*each)(void *context, const char *words), void *context,
+                       struct tape_error *error);
+
+/* The database handle (struct sqlite3), for queries by ls, verify and the SQL room. */
+struct sqlite3;
+struct sqlite3 *tape_index_handle(struct tape_index *index);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

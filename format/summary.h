@@ -1,0 +1,58 @@
+/* What a run of records means for the index: counted once, in record order, the same live and
+ * rebuilt. */
+#ifndef TAPE_FORMAT_SUMMARY_H
+#define TAPE_FORMAT_SUMMARY_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/block.h"
+#include "format/error.h"
+#include "format/feed.h"
+#include "format/record.h"
+#include "format/segment.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/*
+ * A summariser reads records in ordinal order and gives, block by block, a summary: the per-stream
+ * counts, the sequence breaks and the events with what the index needs of each. It holds the state
+ * that spans blocks (the feed parser, per stream the last sequence numbers and times). Opaque; one
+ * thread.
+ */
+struct tape_summariser;
+struct tape_summary; /* of one block; owned by whoever took it; may pass to another thread */
+
+/* tape_summariser_new(error): ${index} state is loaded with tape_index_load_state (index.h). */
+struct tape_summariser *tape_summariser_new(struct tape_error *error);
+void tape_summariser_free(struct tape_summariser *summariser);
+
+/* tape_summariser_add(summariser, record, message, error): adds one record to the open summary.
+ * When message is not NULL and the record completed a message, it is filled as tape_feed_push would
+ * (borrowed) and 1 is returned (for the watchers); else 0, or a status. */
+int tape_summariser_add(struct tape_summariser *summariser, const struct tape_record *record,
+                        struct tape_message *message, struct tape_error *error);
+
+/* tape_summariser_take(summariser, header, offset): closes the open summary as that of the block
+ * with
+ * ${header} at ${offset} of its segment. NULL when memory is short. */
+struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,
+                                          const struct tape_block_header *header, uint64_t offset);
+
+/* tape_summary_counts(summary, length): for tape_segment_append; borrowed from the summary. Also
+ * callable on the summariser's open summary through tape_summariser_counts before the block is
+ * written. */
+const struct tape_segment_stream_count *
+tape_summariser_counts(const struct tape_summariser *summariser, size_t *length);
+
+/* tape_summary_open_messages(summary): connections inside a fragmented message at its end: the
+ * index commits only where this is 0, so that catching up never starts inside a message. */
+uint32_t tape_summary_open_messages(const struct tape_summary *summary);
+void tape_summary_free(struct tape_summary *summary);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

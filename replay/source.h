@@ -1,0 +1,82 @@
+/* One source for strategies: an archive, an archive still being recorded, or both in turn. */
+#ifndef TAPE_REPLAY_SOURCE_H
+#define TAPE_REPLAY_SOURCE_H
+
+#include <stdint.h>
+
+#include "format/error.h"
+#include "format/feed.h"
+#include "format/tick.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tape_source; /* opaque; one thread */
+
+/* Zero-initialise for "all of it, archive only". */
+struct tape_source_options {
+    int64_t from_ns, to_ns; /* recv_ns in [from, to); 0: open end */
+    const char
+        *stream; /* glob over stream names (* ? [..]), NULL: all and also messages without one */
+    int follow;  /* 1: at the end go on live; next() waits */
+    int events;  /* 1: also give event records, control frames and our own frames */
+    int spin;    /* 1: while following, poll the ring without sleeping */
+};
+
+struct tape_source_damage {
+    int verdict; /* enum tape_status */
+    uint64_t from_ordinal, to_ordinal;
+    int64_t from_ns, to_ns;
+    const char *text;
+};
+
+/* tape_source_open(path, options, error): NULL on failure. options may be NULL. Never writes. */
+struct tape_source *tape_source_open(const char *path, const struct tape_source_options *options,
+                                     struct tape_error *error);
+void tape_source_close(struct tape_source *source);
+
+/*
+ * tape_source_next(source, message, error): 1 with the next message in ordinal order (borrowed
+ * until the next call); 0 at the end (following: the recorder ended in order, or tape_source_stop
+ * was called). A damaged place is told once through tape_source_damage and passed over: the message
+ * after it carries on. Negative: reading failed. Following: waits for the next message.
+ */
+int tape_source_next(struct tape_source *source, struct tape_message *message,
+                     struct tape_error *error);
+
+/* tape_source_try(source, message, error): as next but returns 2 at once when following and nothing
+ * is there. */
+int tape_source_try(struct tape_source *source, struct tape_message *message,
+                    struct tape_error *error);
+
+/* tape_source_seek(source, ns, error): the next message is the first with recv_ns >= ns in ordinal
+ * order. */
+int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error);
+
+/* tape_source_tick(message, tick): decodes the message's payload; see tape_tick_decode. */
+int tape_source_tick(const struct tape_message *message, struct tape_tick *tick);
+
+/* tape_source_damages(source): how many damaged places were passed over. tape_source_damage(source,
+ * index, damage): the ${index}th. */
+int tape_source_damages(const struct tape_source *source);
+int tape_source_damage(const struct tape_source *source, int index,
+                       struct tape_source_damage *damage);
+
+/* Where the source stands: following the ring (1) or reading segments (0); how often the ring
+ * overran it; whether the recorder died without ending (a follower then waits for the next). */
+struct tape_source_state {
+    int live;
+    uint64_t overruns;
+    uint64_t next_ordinal;
+    int recorder_alive;
+};
+void tape_source_read_state(const struct tape_source *source, struct tape_source_state *state);
+
+/* tape_source_stop(source): makes a waiting next() return 0. Async-signal-safe; any thread. */
+void tape_source_stop(struct tape_source *source);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
