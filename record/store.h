@@ -1,0 +1,102 @@
+/* The archive as the recorder holds it: lock, recovery, ring, writer thread, sync thread, index. */
+#ifndef TAPE_RECORD_STORE_H
+#define TAPE_RECORD_STORE_H
+
+#include <stdint.h>
+
+#include "format/archive.h"
+#include "format/error.h"
+#include "format/feed.h"
+#include "format/record.h"
+#include "format/venue.h"
+
+enum tape_store_sync {
+    TAPE_STORE_SYNC_INTERVAL, /* fdatasync every sync_ns (the default, 100 ms) */
+    TAPE_STORE_SYNC_BLOCK,    /* after every block */
+    TAPE_STORE_SYNC_NONE,     /* never: a power cut may lose what the kernel had not written */
+};
+
+/* Called on the writer thread for every message, in order; must be quick and must not block. */
+typedef void tape_store_watch(void *context, const struct tape_message *message);
+
+struct tape_store_options {
+    uint64_t ring_bytes;            /* 0: TAPE_RING_DEFAULT_BYTES */
+    int sync;                       /* enum tape_store_sync */
+    int64_t sync_ns;                /* 0: 100 ms */
+    int64_t seal_ns;                /* a segment's greatest age, 0: one hour */
+    int64_t seal_raw_bytes;         /* a segment's greatest raw size, 0: 256 MiB */
+    const char *command;            /* for the session's record */
+    const struct tape_venue *venue; /* for sequence rules; may be NULL */
+    tape_store_watch *watch;
+    void *watch_context;
+};
+
+struct tape_store; /* opaque */
+
+/* tape_store_open(path, options, error): creates or opens the archive, takes the lock, recovers
+ * what a dead recorder left (ring records included), brings the index up to date, writes
+ * SESSION_START and starts the threads. NULL on failure; nothing is half made. */
+struct tape_store *tape_store_open(const char *path, const struct tape_store_options *options,
+                                   struct tape_error *error);
+
+/* tape_store_close(store, reason, error): after the receive thread has stopped: writes SESSION_END
+ * with
+ * ${reason} ("SIGINT", "done", …), drains the ring, seals the segment, commits the index, unlinks
+ * the ring, gives the lock back, frees. 0 or a status (all that could be kept is kept in either
+ * case). */
+int tape_store_close(struct tape_store *store, const char *reason, struct tape_error *error);
+
+/* --- receive thread only --- */
+
+/* As tape_ring_reserve and tape_ring_publish; a NULL means the ring is full: stop reading, go on
+ * with timers, and try again. */
+uint8_t *tape_store_reserve(struct tape_store *store, size_t bytes);
+uint64_t tape_store_publish(struct tape_store *store, const struct tape_record *record);
+
+/* tape_store_event(store, kind, connection, recv_ns, body, bytes): an event record. Events are
+ * never dropped: while the ring is full they wait in a short queue that tape_store_tick empties. */
+void tape_store_event(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
+                      const void *body, size_t bytes);
+
+/* tape_store_new_connection(store): the next connection number of the archive. */
+uint32_t tape_store_new_connection(struct tape_store *store);
+
+/* tape_store_delay(store, nanoseconds): counts one kernel-to-user delay. */
+void tape_store_delay(struct tape_store *store, int64_t delay_ns);
+
+/* tape_store_tick(store, now_ns): to be called at least every 100 ms: moves other threads' notes
+ * into the ring, writes the delay histogram each second and a clock sample each minute or at a
+ * step, and stall notes. */
+void tape_store_tick(struct tape_store *store, int64_t now_ns);
+
+/* tape_store_must_discard(store): 1 while the disk is full and the ring as well: the receive thread
+ * then goes on reading and answering pings, and hands each frame it cannot keep to
+ * tape_store_discard, which counts it for the gap note that is written when space returns. */
+int tape_store_must_discard(const struct tape_store *store);
+void tape_store_discard(struct tape_store *store, uint32_t connection, int64_t recv_ns,
+                        uint64_t bytes);
+
+/* --- any thread --- */
+
+/* tape_store_note(store, kind, connection, body, bytes): queues an event record for the receive
+ * thread's next tick. */
+void tape_store_note(struct tape_store *store, int kind, uint32_t connection, const void *body,
+                     size_t bytes);
+
+struct tape_store_state {
+    uint64_t records, frames, frame_bytes;  /* published to the ring in this session */
+    uint64_t written_records, stored_bytes; /* in blocks written in this session */
+    uint64_t durable_records;               /* known to be on stable storage */
+    uint64_t discarded_frames, discarded_bytes;
+    uint64_t ring_used_bytes, ring_bytes;
+    uint64_t recovered_records, torn_bytes; /* by the recovery at open */
+    int64_t last_frame_ns;
+    uint32_t session;
+    int disk_full, index_broken, failed; /* failed: the writer cannot go on; message tells */
+    char message[256];
+};
+void tape_store_read_state(const struct tape_store *store, struct tape_store_state *state);
+
+struct tape_archive *tape_store_archive(struct tape_store *store);
+
+#endif
