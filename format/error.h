@@ -49,7 +49,9 @@ int tape_error_set(struct tape_error *error, int status, const char *format, ...
 int tape_error_errno(struct tape_error *error, int errno_value, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* tape_error_wrap(error, format, ...): puts "<format>: " before the chain; returns its status. */
+/* tape_error_wrap(error, format, ...): puts "<format>: " before the chain; returns its status, or
+ * TAPE_FAILED when error is NULL (a caller that takes NULL keeps the status itself). The arguments
+ * of all three may be parts of the old text. */
 int tape_error_wrap(struct tape_error *error, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 

@@ -70,20 +70,23 @@ struct tape_ws_frame {
 int tape_ws_header(const uint8_t *data, size_t bytes, struct tape_ws_frame *frame);
 
 /*
- * The receiving side of one connection. Invariants: between calls `left` is what is missing of the
- * current frame's payload; message_bytes <= message_limit; utf8 describes the open text message
- * only. Zero-initialise, then set message_limit and expect_masked.
+ * The receiving side of one connection. Invariants: between calls the current frame starts at the
+ * caller's data; message_bytes <= message_limit; utf8 describes the open text message only, the
+ * current frame's first checked_bytes included; after a fault nothing has changed, so that the same
+ * bytes show the same fault again. Zero-initialise, then set message_limit and expect_masked.
  */
 struct tape_ws_receiver {
     uint64_t message_limit; /* bytes */
     uint8_t expect_masked;  /* 1 on a server, 0 on a client */
     uint8_t in_message;     /* opcode of the open fragmented message, 0 when none */
-    uint8_t closed;         /* a close frame was read: all that follows is ignored by protocol */
+    uint8_t closed;         /* 1: a close frame was read: all that follows is ignored by protocol;
+                               2: and what follows is not even frames */
     uint8_t header_seen;    /* the header of the current frame was accepted */
     uint64_t message_bytes; /* payload of the open message so far, the current frame's included */
     uint64_t checked_bytes; /* of the current frame's payload: already looked at for UTF-8 */
     struct tape_utf8 utf8;
-    struct tape_ws_frame frame;
+    struct tape_ws_frame frame; /* header_seen: the current one; else only header_bytes counts:
+                                   the current header's length as far as known, or 0 */
 };
 
 /*
@@ -91,29 +94,39 @@ struct tape_ws_receiver {
  * arrived so far. Returns the length of the whole first frame when it is all there (frame describes
  * it; the payload is data + frame->header_bytes), 0 when more bytes are needed (call again with the
  * same start and more bytes; what was checked is not checked again), or -(enum tape_ws_fault).
- * Faults are found as early as the bytes allow: a length before its payload, UTF-8 byte by byte.
- * A masked payload (on a server) is checked through its mask and left as it is.
+ * Faults are found as early as the bytes allow: a length before its payload, UTF-8 byte by byte,
+ * and in the order of the bytes, so that the way they were split never decides what is found.
+ * A masked payload (on a server) is checked through its mask and left as it is. The limit counts
+ * text and binary payload, all fragments together; control frames never count.
+ *
+ * Of the frame that returned, `closed` of before the call tells whether it came after a close frame
+ * (RFC 6455 1.4: ignored). There the rules of masks, fragments, texts and close codes are no longer
+ * looked at and no fault is reported: whole frames are returned as they parse; from the first bytes
+ * on that are no frame, or one above the limit, everything there is returned as one frame with
+ * header_bytes 0, opcode 0 and all of bytes as its payload.
  */
 int64_t tape_ws_receive(struct tape_ws_receiver *receiver, const uint8_t *data, size_t bytes,
                         struct tape_ws_frame *frame);
 
 /* tape_ws_needed_bytes(receiver): bytes from the frame's start that the current frame needs as far
- * as known (a lower bound; 2 when nothing is known). For sizing reads; never above limit + 14. */
+ * as known (a lower bound; 2 when nothing is known). For sizing reads; never above limit + 14 (for
+ * a control frame: 125 + 14). */
 uint64_t tape_ws_needed_bytes(const struct tape_ws_receiver *receiver);
 
 /* tape_ws_build(to, opcode, fin, payload_bytes, mask): writes a header, masked when mask is not
- * NULL; returns its length (2 to 14). to has room for TAPE_WS_HEADER_MAX_BYTES. */
+ * NULL; returns its length (2 to 14). to has room for TAPE_WS_HEADER_MAX_BYTES; payload_bytes is
+ * below 2^63. The caller masks the payload (tape_ws_mask). */
 size_t tape_ws_build(uint8_t *to, int opcode, int fin, uint64_t payload_bytes,
                      const uint8_t mask[4]);
 
 /* tape_ws_mask(to, from, bytes, mask, offset): XORs with the mask from payload offset ${offset} on.
- * to == from is allowed. */
+ * to == from is allowed, other overlaps are not. */
 void tape_ws_mask(uint8_t *to, const uint8_t *from, size_t bytes, const uint8_t mask[4],
                   uint64_t offset);
 
 /* tape_ws_close_parse(payload, bytes, code, reason, reason_bytes): 0 or -(enum tape_ws_fault). An
- * empty payload gives code 1005 and an empty reason. RFC 6455 7.4 and the IANA registry: 1000-1003,
- * 1007-1014, 3000-4999 may be sent. */
+ * empty payload gives code 1005 and an empty reason. payload is unmasked; reason points into it.
+ * RFC 6455 7.4 and the IANA registry: 1000-1003, 1007-1014, 3000-4999 may be sent. */
 int tape_ws_close_parse(const uint8_t *payload, size_t bytes, uint16_t *code,
                         const uint8_t **reason, size_t *reason_bytes);
 
