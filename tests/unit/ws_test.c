@@ -552,7 +552,7 @@ static void the_limit_counts_all_fragments(void **state)
         "810a 'x'*10 810a 'x'*10",
         "0105 'x'*5 8905 'p'*5 8005 'x'*5 810a 'x'*10",
         "0100 000a 'x'*10 0000 8000",
-        "0209 'x'*9 8001 'x' 897d 'p'*125 8000",
+        "0209 'x'*9 0001 'x' 897d 'p'*125 8000",
     };
     static const struct {
         const char *wire;
