@@ -51,6 +51,9 @@ const char *tape_event_text(const struct tape_event *event, const char *key);
 int64_t tape_event_number(const struct tape_event *event, const char *key, int64_t fallback);
 /* The ${index}th string of an array, or NULL past its end. */
 const char *tape_event_text_at(const struct tape_event *event, const char *key, int index);
+/* The ${index}th number of an array, or fallback. Booleans read as 1 and 0 in both. */
+int64_t tape_event_number_at(const struct tape_event *event, const char *key, int index,
+                             int64_t fallback);
 
 #ifdef __cplusplus
 }

@@ -56,11 +56,19 @@ struct tape_feed *tape_feed_new(void);
 void tape_feed_free(struct tape_feed *feed);
 
 /* tape_feed_push(feed, record, message, error): 1 with a message, 0 when the record completes none
- * (a fragment), or TAPE_LIMIT/TAPE_FAILED. Bad bytes are a message of kind BAD, never an error: a
- * fragmented message that is cut by its connection's end is told as BAD, too. The records of one
- * connection come in order; several connections may be mixed. */
+ * (a fragment, or a kind that is not known), or TAPE_LIMIT/TAPE_FAILED. Bad bytes are a message of
+ * kind BAD, never an error: a record flagged bad, partial or after_close, one that is no whole
+ * frame, a fragment out of place; of a message above 16 MiB the record that made it so (the rest of
+ * it is passed over). The records of one connection come in order; several connections may be
+ * mixed. Records come without holes in their ordinals, or an open message is cut. */
 int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
                    struct tape_message *message, struct tape_error *error);
+
+/* tape_feed_cut(feed, message): after a push: 1 with a message of kind BAD that will never be
+ * whole, because the record ended its connection (or began a session, or came after a hole); its
+ * payload is what there was of it. 0 when there is no more. What is not asked for by the next push
+ * is forgotten. */
+int tape_feed_cut(struct tape_feed *feed, struct tape_message *message);
 
 /* tape_feed_open_messages(feed): how many connections are inside a fragmented message now. */
 uint32_t tape_feed_open_messages(const struct tape_feed *feed);
