@@ -48,7 +48,7 @@ FUZZ      := $(FUZZ_C:%.c=$(BUILD)/%)
 LIB_A  := $(BUILD)/libtapedeck.a
 LIB_SO := $(BUILD)/libtapedeck.so.0
 
-.PHONY: all demo check lint fuzz bench format install uninstall clean unit part fuzz-build
+.PHONY: all demo check lint fuzz bench format install uninstall clean unit part fuzz-build bench-build
 .SECONDARY:
 .DELETE_ON_ERROR:
 
@@ -108,6 +108,26 @@ $(BUILD)/tests/part/%: tests/part/%.c $(LIB_A) $(RECORD_PARTS)
 	@mkdir -p $(@D)
 	$(COMPILE) $(LDFLAGS) -o $@ $< $(RECORD_PARTS) $(LIB_A) $(LIBS_RECORD)
 
+# Clients and sender of the benchmark; tape_client brings a store of its own.
+BENCH := $(addprefix $(BUILD)/tests/bench/,sender floor_client beast_client wslay_client tape_client)
+# The network side of record/ only: what a receive thread needs.
+BENCH_RECORD_O = $(filter $(addprefix $(BUILD)/record/,$(addsuffix .o,$(NETWORK))),$(RECORD_O))
+NETWORK := receive connection tls key stamp dial resolve url backoff inbox outbox
+
+$(BUILD)/tests/bench/tape_client: tests/bench/tape_client.c $(LIB_A) $(RECORD_O)
+	@mkdir -p $(@D)
+	$(COMPILE) $(LDFLAGS) -o $@ $< $(BENCH_RECORD_O) $(LIB_A) $(LIBS_RECORD)
+
+$(BUILD)/tests/bench/%: tests/bench/%.c tests/bench/report.h
+	@mkdir -p $(@D)
+	$(COMPILE) -o $@ $< $(LDFLAGS) -lssl -lcrypto $(if $(findstring wslay,$*),-lwslay)
+
+$(BUILD)/tests/bench/%: tests/bench/%.cpp tests/bench/report.h
+	@mkdir -p $(@D)
+	$(CXX) -std=c++17 -O2 -I. $< -o $@ -lssl -lcrypto -pthread
+
+bench-build: $(BENCH)
+
 unit: $(UNIT)
 part: $(PART)
 fuzz-build: $(FUZZ)
@@ -151,7 +171,7 @@ demo:
 
 bench:
 	@sh tests/setup.sh bench
-	@$(MAKE) -s -j$(JOBS) all
+	@$(MAKE) -s -j$(JOBS) all bench-build
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/run.py
 
 # ---- installation ----
