@@ -72,6 +72,14 @@ struct tape_segment_writer *tape_archive_create_segment(struct tape_archive *arc
                                                         char name[TAPE_ARCHIVE_NAME_BYTES],
                                                         struct tape_error *error);
 
+/* tape_archive_resume_segment(archive, entry, count, context, torn_bytes, error): as
+ * tape_segment_resume(), with "segment 000007: " before its errors. */
+struct tape_segment_writer *tape_archive_resume_segment(struct tape_archive *archive,
+                                                        const struct tape_archive_entry *entry,
+                                                        tape_segment_count_block *count,
+                                                        void *context, uint64_t *torn_bytes,
+                                                        struct tape_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -47,7 +47,8 @@ struct tape_block_header {
     uint32_t segment;          /* sequence of the segment the block was written to */
     uint32_t number;           /* of the block in the segment, from 0 */
     uint8_t codec, level;
-    uint16_t flags; /* 0 */
+    uint16_t flags;       /* 0 */
+    uint64_t archive_tag; /* the first 8 bytes of the archive id */
 };
 
 /* tape_block_header_put(to, header): writes 80 bytes with magic and header CRC. */
@@ -79,7 +80,8 @@ size_t tape_block_raw_bytes(const struct tape_block_builder *builder);
 
 /*
  * tape_block_seal(builder, codec, level, header, stored, error): fills header except
- * previous_stored_bytes, segment, number and realtime_minus_monotonic_ns, and points *stored at
+ * previous_stored_bytes, segment, number, archive_tag (tape_segment_append sets these) and
+ * realtime_minus_monotonic_ns (the caller's), and points *stored at
  * TAPE_BLOCK_HEADER_BYTES of room followed by header->stored_bytes bytes: put the header there and
  * write all of it with one call. The bytes are the builder's until the next append, which starts a
  * new block. Returns 0 or a status. Codec 0 is used when codec 1 would not be smaller.
@@ -87,15 +89,24 @@ size_t tape_block_raw_bytes(const struct tape_block_builder *builder);
 int tape_block_seal(struct tape_block_builder *builder, int codec, int level,
                     struct tape_block_header *header, uint8_t **stored, struct tape_error *error);
 
+struct ZSTD_DCtx_s;
+
+/* tape_block_inflate(zstd, header, stored, raw, error): decompresses a payload whose header and CRC
+ * were checked into raw, which has room for header->raw_bytes. 0 or TAPE_CORRUPT: whatever the
+ * bytes say, nothing is allocated and nothing is written beyond raw. */
+int tape_block_inflate(struct ZSTD_DCtx_s *zstd, const struct tape_block_header *header,
+                       const uint8_t *stored, uint8_t *raw, struct tape_error *error);
+
 /* Reads the records of one block. Opaque; one thread; keeps its buffers from block to block. */
 struct tape_block_reader;
 struct tape_block_reader *tape_block_reader_new(void);
 void tape_block_reader_free(struct tape_block_reader *reader);
 
 /* tape_block_open(reader, header, stored, error): checks the payload CRC, decompresses and checks
- * every record's bounds and the counts (so next cannot fail). stored may be freed after it returns.
- * 0, or TAPE_CORRUPT, or TAPE_FAILED (memory). No window, size or count in the bytes can make it
- * allocate more than TAPE_BLOCK_RAW_MAX_BYTES. */
+ * every record's bounds, the counts and min and max (so next cannot fail). stored may be freed
+ * after it returns. 0, or TAPE_CORRUPT, or TAPE_FAILED (memory; a codec this reader does not know,
+ * which header_get lets pass). No window, size or count in the bytes can make it allocate more than
+ * TAPE_BLOCK_RAW_MAX_BYTES. */
 int tape_block_open(struct tape_block_reader *reader, const struct tape_block_header *header,
                     const uint8_t *stored, struct tape_error *error);
 

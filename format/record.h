@@ -74,6 +74,11 @@ enum { TAPE_RECORD_HEAD_MAX_BYTES = 1 + 4 * 10 };
  * TAPE_RECORD_HEAD_MAX_BYTES + record->bytes. Returns the bytes written. */
 size_t tape_record_put(uint8_t *to, const struct tape_record *record, int64_t previous_recv_ns);
 
+/* tape_record_put_head(to, record, previous_recv_ns): the same without the body; at most
+ * TAPE_RECORD_HEAD_MAX_BYTES. */
+size_t tape_record_put_head(uint8_t *to, const struct tape_record *record,
+                            int64_t previous_recv_ns);
+
 /* tape_record_get(from, available, previous_recv_ns, record): decodes one; record->ordinal is left
  * as it is. Returns the bytes used, or 0 when the bytes are no record (in a block that is
  * TAPE_CORRUPT). */

@@ -13,11 +13,13 @@ extern "C" {
 #endif
 
 enum {
+    TAPE_SEGMENT_VERSION = 1,
     TAPE_SEGMENT_HEADER_BYTES = 64,
     TAPE_SEGMENT_TRAILER_BYTES = 32,
-    TAPE_SEGMENT_STREAM_NAME_MAX_BYTES =
-        255,                              /* longer names are counted under their first 255 bytes */
-    TAPE_SEGMENT_RESERVE_BYTES = 8 << 20, /* allocated ahead of the writes */
+    TAPE_SEGMENT_BLOCKS_MAX = 131072,
+    /* longer names are counted under their first 255 bytes */
+    TAPE_SEGMENT_STREAM_NAME_MAX_BYTES = 255,
+    TAPE_SEGMENT_RESERVE_BYTES = 8 << 20,      /* allocated ahead of the writes */
     TAPE_SEGMENT_LAST_RESERVE_BYTES = 2 << 20, /* of it, kept for the gap record and the footer */
 };
 #define TAPE_SEGMENT_SEAL_RAW_BYTES (256ll << 20)
@@ -46,12 +48,34 @@ struct tape_segment_writer *tape_segment_create(int directory_fd, const char *na
  * (previous_stored_bytes, segment, number), puts it before the payload and writes all with one
  * write() (continued when short). stored is what tape_block_seal() gave. Returns 0; TAPE_FULL when
  * the reserve could not be renewed (the block is NOT written; call again later; `last_reserve` = 1
- * may use the last reserve); TAPE_FAILED otherwise, after which the file is cut back to its last
- * whole block.
+ * may use the last reserve); TAPE_LIMIT when the segment has TAPE_SEGMENT_BLOCKS_MAX blocks (seal
+ * it and begin another); TAPE_USAGE when the ordinals fall; TAPE_FAILED otherwise, after which the
+ * file is cut back to its last whole block.
  */
 int tape_segment_append(struct tape_segment_writer *writer, struct tape_block_header *header,
                         uint8_t *stored, const struct tape_segment_stream_count *counts,
                         size_t counts_length, int last_reserve, struct tape_error *error);
+
+/*
+ * tape_segment_resume(directory_fd, name, archive_id, count, context, torn_bytes, error): opens a
+ * segment that is not sealed (a dead recorder's) for appending and sealing. Every block is read;
+ * bad blocks at the end and the tail are cut off and kept in NAME.torn (".hot" replaced), a bad
+ * block in the middle stays. count() is called for every good block with its records open in reader
+ * and sets *counts and *counts_length (borrowed until its next call) or returns a status, which
+ * ends it; NULL: the blocks are entered as not counted. *torn_bytes (may be NULL): how many bytes
+ * were cut. NULL on failure: TAPE_USAGE when it is sealed, TAPE_TORN when it is shorter than its
+ * header; nothing was changed then.
+ */
+typedef int tape_segment_count_block(void *context, struct tape_block_reader *reader,
+                                     const struct tape_segment_stream_count **counts,
+                                     size_t *counts_length, struct tape_error *error);
+struct tape_segment_writer *tape_segment_resume(int directory_fd, const char *name,
+                                                const uint8_t archive_id[16],
+                                                tape_segment_count_block *count, void *context,
+                                                uint64_t *torn_bytes, struct tape_error *error);
+
+/* tape_segment_next_ordinal(writer): after the last record appended; 0 when there is none. */
+uint64_t tape_segment_next_ordinal(const struct tape_segment_writer *writer);
 
 /* tape_segment_fd(writer): for fdatasync by the sync thread. */
 int tape_segment_fd(const struct tape_segment_writer *writer);
@@ -105,6 +129,9 @@ int tape_segment_refresh(struct tape_segment *segment, struct tape_error *error)
 struct tape_segment_entry {
     uint64_t offset; /* of the block header in the file */
     struct tape_block_header header;
+    /* set by tape_segment_read(): the header in the file is damaged, the block was read by the copy
+     * of it that the footer (or an earlier walk) gave; nothing is lost, but it must be told */
+    int header_damaged;
 };
 
 /* tape_segment_entry(segment, index): the ${index}th good block, 0 <= index < info.blocks. */
@@ -117,13 +144,15 @@ int tape_segment_damage(const struct tape_segment *segment, uint32_t index, uint
                         uint64_t *bytes);
 
 /* tape_segment_read(segment, index, reader, error): reads block ${index} and opens it in reader. 0,
- * or TAPE_CORRUPT with "block N at 0xOFFSET: …", or TAPE_FAILED. */
+ * or TAPE_CORRUPT with "block N at 0xOFFSET: …"; TAPE_TORN when it is the last block of a segment
+ * that is not sealed and sectors of it were never written, or the file has become shorter; or
+ * TAPE_FAILED. N is the block's number as its header says. */
 int tape_segment_read(struct tape_segment *segment, uint32_t index,
                       struct tape_block_reader *reader, struct tape_error *error);
 
 /* tape_segment_counts(segment, block, each, context): calls each() for the footer's per-stream
- * counts of a block. Returns 0, or TAPE_MISSING when the segment is not sealed (then only reading
- * tells). */
+ * counts of a block. Returns 0, or TAPE_MISSING when the segment is not sealed or this block was
+ * not counted (then only reading tells). */
 int tape_segment_counts(const struct tape_segment *segment, uint32_t block,
                         void (*each)(void *context, const struct tape_segment_stream_count *count),
                         void *context);
