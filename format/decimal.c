@@ -127,8 +127,3 @@ int tape_decimal_read(struct tape_slice text, const char *end, struct tape_decim
     decimal->valid = text.bytes > 0 && decimal_by_byte(text, decimal);
     return decimal->valid;
 }
-
-int tape_tick_parse_decimal(struct tape_slice text, struct tape_decimal *decimal)
-{
-    return tape_decimal_read(text, text.data + text.bytes, decimal);
-}

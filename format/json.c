@@ -68,8 +68,8 @@ int tape_json_integer(const cJSON *item, long long *value)
 {
     if (cJSON_IsString(item))
         return text_integer(item->valuestring, value);
-    /* Above 2^53 cJSON's double has lost digits already: no number is better than a wrong one. */
-    const double limit = 9007199254740992.0;
+    /* From 2^53 on cJSON's double has lost digits already: no number is better than a wrong one. */
+    const double limit = 9007199254740991.0;
     if (!cJSON_IsNumber(item) || !(item->valuedouble >= -limit && item->valuedouble <= limit))
         return 0;
     *value = (long long)item->valuedouble;

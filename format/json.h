@@ -19,7 +19,7 @@ size_t tape_json_depth(const char *text, size_t bytes);
  */
 cJSON *tape_json_parse(const char *text, size_t bytes, size_t max_bytes, size_t max_depth);
 
-/* tape_json_integer(item, value): 1 when item is a number that is a whole one of at most 2^53, or a
+/* tape_json_integer(item, value): 1 when item is a number that is a whole one below 2^53, or a
  * string of digits that fits. */
 int tape_json_integer(const cJSON *item, long long *value);
 

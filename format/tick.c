@@ -650,7 +650,12 @@ int tape_tick_scan(const char *payload, size_t bytes, struct tape_tick *tick)
     return read_payload(payload, bytes, tick, SCAN);
 }
 
-/* ---- price levels ---- */
+/* ---- decimals and price levels ---- */
+
+int tape_tick_parse_decimal(struct tape_slice text, struct tape_decimal *decimal)
+{
+    return tape_decimal_read(text, text.data + text.bytes, decimal);
+}
 
 /* One number of a level, quoted or not; returns behind it, or NULL. */
 static const char *read_level_number(const char *at, const char *end, struct tape_decimal *decimal)

@@ -1,0 +1,309 @@
+#include "format/venue_json.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/json.h"
+#include "format/venue_pattern.h"
+
+/* cJSON tells no places. It keeps the order, though: the members of a tree, each before its value's
+ * own, are the keys of the text one after the other, and so a member's key is found by counting.
+ * The count of each member that is checked is kept in valueint, which nothing else uses here. */
+
+static int fault_at(const struct tape_venue_json *json, size_t offset, struct tape_error *error,
+                    const char *words)
+{
+    int line = 1, column = 1;
+    for (size_t i = 0; i < offset; i++) {
+        column = json->plain[i] == '\n' ? 1 : column + 1;
+        line += json->plain[i] == '\n';
+    }
+    return tape_error_set(error, TAPE_USAGE, "%s: line %d, column %d: %s", json->source, line,
+                          column, words);
+}
+
+int tape_venue_json_fault(const struct tape_venue_json *json, const cJSON *member,
+                          struct tape_error *error, const char *format, ...)
+{
+    char words[512];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(words, sizeof words, format, list);
+    va_end(list);
+    if (member == json->root)
+        return tape_error_set(error, TAPE_USAGE, "%s: %s", json->source, words);
+    return fault_at(json, json->keys[member->valueint], error, words);
+}
+
+/* A word of the file, fit to be shown. */
+struct shown {
+    char text[64];
+};
+
+static struct shown show(const char *word)
+{
+    struct shown shown;
+    size_t at = 0;
+    for (; word[at] && at < sizeof shown.text - 1; at++)
+        shown.text[at] = word[at] >= ' ' && word[at] < 0x7f ? word[at] : '?';
+    shown.text[at] = 0;
+    return shown;
+}
+
+/* ---- comments and keys ---- */
+
+/* Behind the string whose opening quote is at ${at}; the NUL when it does not end. */
+static const char *skip_string(const char *at)
+{
+    for (at++; *at && *at != '"'; at++)
+        if (*at == '\\' && at[1])
+            at++;
+    return *at ? at + 1 : at;
+}
+
+/* Behind the comment at ${at}, or NULL when it has no end. */
+static char *skip_comment(char *at)
+{
+    if (at[1] == '/')
+        return at + strcspn(at, "\n");
+    char *end = strstr(at + 2, "*/");
+    return end ? end + 2 : NULL;
+}
+
+/* Spaces for comments; returns the offset of one without an end, or -1. */
+static long blank_comments(char *text)
+{
+    for (char *at = text; *at;) {
+        if (*at == '"') {
+            at += skip_string(at) - at;
+        } else if (*at == '/' && (at[1] == '/' || at[1] == '*')) {
+            char *end = skip_comment(at);
+            if (!end)
+                return at - text;
+            for (; at < end; at++)
+                if (*at != '\n')
+                    *at = ' ';
+        } else {
+            at++;
+        }
+    }
+    return -1;
+}
+
+/* The offsets of all keys, of text that cJSON has parsed. */
+static int find_keys(struct tape_venue_json *json)
+{
+    size_t room = 0;
+    for (const char *at = json->plain; *at;) {
+        if (*at != '"') {
+            at++;
+            continue;
+        }
+        const char *key = at;
+        at = skip_string(at);
+        const char *colon = at;
+        while (*colon && (unsigned char)*colon <= ' ')
+            colon++;
+        if (*colon != ':')
+            continue;
+        if (json->keys_count == room) {
+            room = room ? room * 2 : 64;
+            size_t *grown = realloc(json->keys, room * sizeof *grown);
+            if (!grown)
+                return 0;
+            json->keys = grown;
+        }
+        json->keys[json->keys_count++] = (size_t)(key - json->plain);
+    }
+    return 1;
+}
+
+/* ---- the form ---- */
+
+struct checker {
+    const struct tape_venue_json *json;
+    size_t next_key;
+    struct tape_error *error;
+};
+
+static int check_object(struct checker *checker, cJSON *object,
+                        const struct tape_venue_member *members);
+
+static int is_text(const cJSON *item)
+{
+    if (!cJSON_IsString(item) || !*item->valuestring)
+        return 0;
+    for (const char *at = item->valuestring; *at; at++)
+        if (*at < ' ' || *at >= 0x7f)
+            return 0;
+    return 1;
+}
+
+static size_t count_members(const cJSON *item)
+{
+    size_t count = 0;
+    const cJSON *child;
+    cJSON_ArrayForEach(child, item) count += (child->string != NULL) + count_members(child);
+    return count;
+}
+
+static int check_elements(struct checker *checker, cJSON *array, cJSON *member,
+                          const struct tape_venue_member *expected)
+{
+    cJSON *element;
+    if (!cJSON_IsArray(array) || !array->child)
+        return 0;
+    cJSON_ArrayForEach(element, array)
+    {
+        element->valueint = member->valueint;
+        if (expected->form == TAPE_VENUE_FORM_TEXTS) {
+            if (!is_text(element))
+                return 0;
+        } else if (!cJSON_IsObject(element)) {
+            return 0;
+        } else if (check_object(checker, element, expected->inner) < 0) {
+            return -1;
+        }
+    }
+    return 1;
+}
+
+/* 1 when the value is of its form, 0 when it is not, -1 when the error is told already. */
+static int check_form(struct checker *checker, cJSON *item,
+                      const struct tape_venue_member *expected)
+{
+    long long count;
+    switch (expected->form) {
+    case TAPE_VENUE_FORM_TEXT:
+        return is_text(item);
+    case TAPE_VENUE_FORM_COUNT:
+        return cJSON_IsNumber(item) && tape_json_integer(item, &count) && count >= 1 &&
+               count <= 1000000000;
+    case TAPE_VENUE_FORM_OBJECT:
+        return cJSON_IsObject(item) ? (check_object(checker, item, expected->inner) < 0 ? -1 : 1)
+                                    : 0;
+    case TAPE_VENUE_FORM_ANY:
+        checker->next_key += count_members(item);
+        return cJSON_IsObject(item);
+    default:
+        return check_elements(checker, item, item, expected);
+    }
+}
+
+static const char *const form_words[] = {
+    [TAPE_VENUE_FORM_TEXT] = "a string of printable ASCII",
+    [TAPE_VENUE_FORM_TEXTS] = "a list of strings of printable ASCII, at least one",
+    [TAPE_VENUE_FORM_COUNT] = "a whole number from 1 to 1000000000",
+    [TAPE_VENUE_FORM_OBJECT] = "an object",
+    [TAPE_VENUE_FORM_OBJECTS] = "a list of objects, at least one",
+    [TAPE_VENUE_FORM_ANY] = "an object",
+};
+
+static int unknown_key(const struct checker *checker, const cJSON *member,
+                       const struct tape_venue_member *members)
+{
+    const char *best = NULL;
+    int nearest = 0;
+    for (; members->word; members++) {
+        int distance = tape_venue_distance(member->string, members->word);
+        if (tape_venue_close(members->word, distance) && (!best || distance < nearest)) {
+            best = members->word;
+            nearest = distance;
+        }
+    }
+    if (best)
+        return tape_venue_json_fault(checker->json, member, checker->error,
+                                     "unknown key \"%s\" (did you mean \"%s\"?)",
+                                     show(member->string).text, best);
+    return tape_venue_json_fault(checker->json, member, checker->error, "unknown key \"%s\"",
+                                 show(member->string).text);
+}
+
+static int check_member(struct checker *checker, const cJSON *object, cJSON *member,
+                        const struct tape_venue_member *members)
+{
+    const struct tape_venue_member *expected = members;
+    member->valueint = (int)checker->next_key++;
+    while (expected->word && strcmp(expected->word, member->string) != 0)
+        expected++;
+    if (!expected->word)
+        return unknown_key(checker, member, members);
+    if (cJSON_GetObjectItemCaseSensitive(object, member->string) != member)
+        return tape_venue_json_fault(checker->json, member, checker->error, "duplicate key \"%s\"",
+                                     member->string);
+    int good = check_form(checker, member, expected);
+    if (good == 0)
+        return tape_venue_json_fault(checker->json, member, checker->error, "\"%s\" must be %s",
+                                     member->string, form_words[expected->form]);
+    return good < 0 ? TAPE_USAGE : 0;
+}
+
+static int check_object(struct checker *checker, cJSON *object,
+                        const struct tape_venue_member *members)
+{
+    cJSON *member;
+    cJSON_ArrayForEach(member, object)
+    {
+        int status = check_member(checker, object, member, members);
+        if (status < 0)
+            return status;
+    }
+    for (; members->word; members++)
+        if (members->required && !cJSON_GetObjectItemCaseSensitive(object, members->word))
+            return tape_venue_json_fault(checker->json, object, checker->error, "\"%s\" is missing",
+                                         members->word);
+    return 0;
+}
+
+/* ---- the whole ---- */
+
+static int parse(struct tape_venue_json *json, const char *text, size_t bytes,
+                 struct tape_error *error)
+{
+    if (bytes > TAPE_VENUE_JSON_MAX_BYTES)
+        return tape_error_set(error, TAPE_USAGE, "%s: longer than %d bytes", json->source,
+                              TAPE_VENUE_JSON_MAX_BYTES);
+    json->plain = malloc(bytes + 1);
+    if (!json->plain)
+        return tape_error_set(error, TAPE_FAILED, "%s: no memory", json->source);
+    memcpy(json->plain, text, bytes);
+    json->plain[bytes] = 0;
+    size_t length = strlen(json->plain);
+    if (length < bytes)
+        return fault_at(json, length, error, "a NUL byte");
+    long open = blank_comments(json->plain);
+    if (open >= 0)
+        return fault_at(json, (size_t)open, error, "the comment has no end");
+    if (tape_json_depth(json->plain, bytes) > TAPE_VENUE_JSON_MAX_DEPTH)
+        return tape_error_set(error, TAPE_USAGE, "%s: nested more than %d deep", json->source,
+                              TAPE_VENUE_JSON_MAX_DEPTH);
+    const char *stop = json->plain;
+    json->root = cJSON_ParseWithOpts(json->plain, &stop, 1);
+    if (!json->root)
+        return fault_at(json, (size_t)(stop - json->plain), error, "no JSON from here on");
+    if (!cJSON_IsObject(json->root))
+        return tape_error_set(error, TAPE_USAGE, "%s: not a JSON object", json->source);
+    return find_keys(json) ? 0 : tape_error_set(error, TAPE_FAILED, "%s: no memory", json->source);
+}
+
+int tape_venue_json_read(struct tape_venue_json *json, const char *text, size_t bytes,
+                         const char *source, const struct tape_venue_member *members,
+                         struct tape_error *error)
+{
+    memset(json, 0, sizeof *json);
+    json->source = source;
+    int status = parse(json, text, bytes, error);
+    if (status < 0)
+        return status;
+    struct checker checker = {json, 0, error};
+    return check_object(&checker, json->root, members);
+}
+
+void tape_venue_json_free(struct tape_venue_json *json)
+{
+    cJSON_Delete(json->root);
+    free(json->plain);
+    free(json->keys);
+}
