@@ -17,11 +17,12 @@ struct tape_source; /* opaque; one thread */
 /* Zero-initialise for "all of it, archive only". */
 struct tape_source_options {
     int64_t from_ns, to_ns; /* recv_ns in [from, to); 0: open end */
-    const char
-        *stream; /* glob over stream names (* ? [..]), NULL: all and also messages without one */
-    int follow;  /* 1: at the end go on live; next() waits */
-    int events;  /* 1: also give event records, control frames and our own frames */
-    int spin;    /* 1: while following, poll the ring without sleeping */
+    const char *stream; /* globs over stream names (* ? [..]) with commas between; NULL: all, and
+                           messages without a name, too */
+    int follow;         /* 1: at the end go on live; next() waits */
+    int events; /* 1: also give event records, control frames, our own frames and bad bytes: else
+                   only data, acknowledgements and refusals are given (with stream: only data) */
+    int spin;   /* 1: while following, poll the ring without sleeping */
 };
 
 struct tape_source_damage {
@@ -38,9 +39,10 @@ void tape_source_close(struct tape_source *source);
 
 /*
  * tape_source_next(source, message, error): 1 with the next message in ordinal order (borrowed
- * until the next call); 0 at the end (following: the recorder ended in order, or tape_source_stop
- * was called). A damaged place is told once through tape_source_damage and passed over: the message
- * after it carries on. Negative: reading failed. Following: waits for the next message.
+ * until the next call); 0 at the end (following: the recorder ended in order, or nothing recorded
+ * from the start, or tape_source_stop was called; a recorder that dies is waited for: the next one
+ * goes on where it ended). A damaged place is told once through tape_source_damage and passed over:
+ * the message after it carries on. Negative: reading failed. Following: waits for the next message.
  */
 int tape_source_next(struct tape_source *source, struct tape_message *message,
                      struct tape_error *error);
@@ -51,14 +53,15 @@ int tape_source_try(struct tape_source *source, struct tape_message *message,
                     struct tape_error *error);
 
 /* tape_source_seek(source, ns, error): the next message is the first with recv_ns >= ns in ordinal
- * order. */
+ * order; those after it follow whatever their stamps. from_ns, to_ns and stream go on to hold. */
 int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error);
 
 /* tape_source_tick(message, tick): decodes the message's payload; see tape_tick_decode. */
 int tape_source_tick(const struct tape_message *message, struct tape_tick *tick);
 
 /* tape_source_damages(source): how many damaged places were passed over. tape_source_damage(source,
- * index, damage): the ${index}th. */
+ * index, damage): 1 with the ${index}th, or 0 (only the first thousand are kept). Its text is valid
+ * until close. */
 int tape_source_damages(const struct tape_source *source);
 int tape_source_damage(const struct tape_source *source, int index,
                        struct tape_source_damage *damage);

@@ -1,0 +1,83 @@
+#include "replay/catalog.h"
+
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "format/summary.h"
+
+/* The ordinal after the last record in the segments, 0 when there is none. */
+static uint64_t next_ordinal(struct tape_archive *archive, struct tape_error *error)
+{
+    for (int i = tape_archive_scan(archive, error) - 1; i >= 0; i--) {
+        struct tape_segment_info info;
+        struct tape_segment *segment =
+            tape_archive_open_segment(archive, tape_archive_entry(archive, i), NULL);
+        if (!segment)
+            continue;
+        tape_segment_read_info(segment, &info);
+        tape_segment_close(segment);
+        if (info.records > 0)
+            return info.next_ordinal;
+    }
+    return 0;
+}
+
+/* Copies all of index.db: what follows is folded into the copy, never into the file. */
+static int copy_database(struct tape_index *to, struct tape_index *from, struct tape_error *error)
+{
+    sqlite3_backup *backup =
+        sqlite3_backup_init(tape_index_handle(to), "main", tape_index_handle(from), "main");
+    int code = backup ? sqlite3_backup_step(backup, -1) : SQLITE_ERROR;
+    sqlite3_backup_finish(backup);
+    if (code == SQLITE_DONE)
+        return 0;
+    return tape_error_set(error, TAPE_FAILED, "index.db: cannot be copied: %s",
+                          sqlite3_errstr(code));
+}
+
+/* An index in memory of everything: from a copy of index.db where there is one. */
+static struct tape_index *complete(struct tape_archive *archive, struct tape_index *file,
+                                   struct tape_error *error)
+{
+    struct tape_summariser *summariser = NULL;
+    struct tape_index *memory = tape_index_open_memory(archive, error);
+    int status = memory ? 0 : TAPE_FAILED;
+    if (status == 0 && file)
+        status = copy_database(memory, file, error);
+    if (status == 0 && !(summariser = tape_summariser_new(error)))
+        status = TAPE_FAILED;
+    if (status == 0)
+        status = tape_index_load_state(memory, summariser, error);
+    if (status == 0 && tape_index_catch_up(memory, archive, summariser, NULL, NULL, error) < 0)
+        status = TAPE_FAILED;
+    tape_summariser_free(summariser);
+    if (status == 0)
+        return memory;
+    tape_index_close(memory);
+    return NULL;
+}
+
+int tape_catalog_open(struct tape_catalog *catalog, struct tape_archive *archive,
+                      struct tape_error *error)
+{
+    struct tape_error local = {0};
+    memset(catalog, 0, sizeof *catalog);
+    struct tape_index *file = tape_index_open_read(archive, &local);
+    if (!file && local.status != TAPE_MISSING)
+        snprintf(catalog->why_not, sizeof catalog->why_not, "%s", local.text);
+    catalog->from_file = file != NULL;
+    if (file && tape_index_next_ordinal(file) >= next_ordinal(archive, NULL)) {
+        catalog->index = file;
+        return 0;
+    }
+    catalog->index = complete(archive, file, error ? error : &local);
+    tape_index_close(file);
+    return catalog->index ? 0 : error ? error->status : local.status;
+}
+
+void tape_catalog_close(struct tape_catalog *catalog)
+{
+    tape_index_close(catalog->index);
+    catalog->index = NULL;
+}

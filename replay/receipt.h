@@ -1,0 +1,60 @@
+/* What a replay did, told at its end: as a line for people and as JSON. */
+#ifndef TAPE_REPLAY_RECEIPT_H
+#define TAPE_REPLAY_RECEIPT_H
+
+#include <stdint.h>
+#include <stdio.h>
+
+#include "format/error.h"
+#include "replay/digest.h"
+#include "replay/output.h"
+#include "replay/source.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* TAPE_RECEIPT_END(name, word, meaning): why it ended */
+#define TAPE_RECEIPT_END_TABLE(X)                                                                  \
+    X(ARCHIVE, "archive", "all that was asked for was emitted")                                    \
+    X(RECORDER, "recorder", "following: the recorder ended in order")                              \
+    X(SIGNAL, "signal", "SIGINT or SIGTERM")                                                       \
+    X(CONSUMER, "consumer", "nobody reads the output any more")                                    \
+    X(FAILURE, "failure", "reading or writing failed")
+
+enum tape_receipt_end {
+#define TAPE_RECEIPT_END_ENUM(name, word, meaning) TAPE_RECEIPT_##name,
+    TAPE_RECEIPT_END_TABLE(TAPE_RECEIPT_END_ENUM)
+#undef TAPE_RECEIPT_END_ENUM
+};
+
+struct tape_receipt {
+    const char *archive;
+    int format;             /* enum tape_output_format */
+    double speed;           /* 0: max */
+    const char *stream;     /* or NULL */
+    int64_t from_ns, to_ns; /* 0: open */
+    int end;                /* enum tape_receipt_end */
+    struct tape_output_totals totals;
+    char digest[TAPE_DIGEST_TEXT_BYTES]; /* "" when it was not asked for */
+    int64_t wall_ns, cpu_ns;
+    int64_t stretched_ns;
+    uint64_t clock_steps;
+    uint64_t overruns;
+};
+
+const char *tape_receipt_end_word(int end);
+
+/* tape_receipt_print(receipt, source, to): one or two lines for people. source tells the damages.
+ */
+void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_source *source,
+                        FILE *to);
+
+/* tape_receipt_print_json(receipt, source, to): one object on one line; -1 when it failed. */
+int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tape_source *source,
+                            FILE *to);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

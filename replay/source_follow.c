@@ -1,0 +1,204 @@
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "replay/source_internal.h"
+
+/* How often the lock is asked who records: two system calls, and a death is noticed that late. */
+#define FOLLOW_OWNER_NS 50000000ll
+/* What the ring says is durable and the segments do not have after this long is not coming. */
+#define FOLLOW_STUCK_NS 5000000000ll
+
+static int64_t now_ns(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return now.tv_sec * 1000000000ll + now.tv_nsec;
+}
+
+static void drop_ring(struct tape_source_follow *follow)
+{
+    tape_ring_free(follow->ring);
+    follow->ring = NULL;
+    follow->live = 0;
+}
+
+/* Asks who records, at most every FOLLOW_OWNER_NS. Another recorder's ring is another ring. Returns
+ * 1 when it asked. */
+static int read_owner(struct tape_source *source)
+{
+    struct tape_source_follow *follow = &source->follow;
+    struct tape_archive_owner owner;
+    int64_t now = now_ns();
+    if (follow->owner_read_ns != 0 && now - follow->owner_read_ns < FOLLOW_OWNER_NS)
+        return 0;
+    follow->owner_read_ns = now;
+    if (tape_archive_read_owner(source->archive, &owner, NULL) < 0)
+        return 0;
+    if (owner.pid != follow->owner.pid || owner.started_ns != follow->owner.started_ns ||
+        strcmp(owner.ring_path, follow->owner.ring_path) != 0) {
+        if (!follow->live)
+            drop_ring(follow);
+        follow->drained = 0;
+    }
+    follow->owner = owner;
+    follow->met |= owner.held;
+    return 1;
+}
+
+/* The ring lost what should have come next and so have the segments: a hole, told as such. */
+static int jump_hole(struct tape_source *source, uint64_t to_ordinal, struct tape_error *error)
+{
+    struct tape_cursor_damage damage = {
+        .verdict = TAPE_MISSING,
+        .from_ordinal = source->next_ordinal,
+        .to_ordinal = to_ordinal,
+        .text = "the live end: records are durable by the ring, and not in the segments",
+    };
+    int status = tape_source_note_damage(source, &damage, error);
+    source->next_ordinal = to_ordinal;
+    return status < 0 ? status : TAPE_SOURCE_AGAIN;
+}
+
+/* The ring has overwritten next_ordinal; the segments must have it, at once or very soon. */
+static int wait_for_segments(struct tape_source *source, struct tape_error *error)
+{
+    struct tape_source_follow *follow = &source->follow;
+    struct tape_ring_state state;
+    int64_t now = now_ns();
+    if (follow->stuck_since_ns == 0)
+        follow->stuck_since_ns = now;
+    if (now - follow->stuck_since_ns < FOLLOW_STUCK_NS)
+        return TAPE_SOURCE_NOTHING;
+    follow->stuck_since_ns = 0;
+    tape_ring_read_state(follow->ring, &state);
+    return state.durable_ordinal > source->next_ordinal
+               ? jump_hole(source, state.durable_ordinal, error)
+               : TAPE_SOURCE_NOTHING;
+}
+
+/* Tries to go on in the ring of the recorder that is (or was last) there. */
+static int enter_ring(struct tape_source *source, struct tape_error *error)
+{
+    struct tape_source_follow *follow = &source->follow;
+    if (!follow->ring) {
+        if (follow->owner.ring_path[0] == '\0' || follow->drained)
+            return TAPE_SOURCE_NOTHING;
+        /* Not there yet, or no more: the owner is asked again in a moment. */
+        follow->ring =
+            tape_ring_attach(follow->owner.ring_path, tape_archive_id(source->archive), NULL);
+        if (!follow->ring)
+            return TAPE_SOURCE_NOTHING;
+    }
+    int got = tape_ring_seek(follow->ring, source->next_ordinal, &follow->cursor);
+    if (got == TAPE_OVERRUN)
+        return wait_for_segments(source, error);
+    if (got != 1)
+        return TAPE_SOURCE_NOTHING;
+    follow->stuck_since_ns = 0;
+    follow->live = 1;
+    return TAPE_SOURCE_AGAIN;
+}
+
+/* Nothing more in the segments and nobody holds the lock. The end, unless a recorder that was met
+ * died without ending: then the next one is waited for. */
+static int conclude(struct tape_source *source, struct tape_error *error)
+{
+    struct tape_source_follow *follow = &source->follow;
+    int ended = source->last_record_kind == TAPE_RECORD_SESSION_END;
+    if (!ended && !follow->drained) {
+        int got = enter_ring(source, error);
+        if (got != TAPE_SOURCE_NOTHING)
+            return got;
+    }
+    return ended || !follow->met ? 0 : TAPE_SOURCE_NOTHING;
+}
+
+int tape_source_follow_at_end(struct tape_source *source, struct tape_error *error)
+{
+    /* The owner first: what it wrote before it gave the lock back is then seen by the refresh. */
+    int asked = read_owner(source);
+    int more = tape_cursor_refresh(source->cursor, error);
+    if (more != 0)
+        return more < 0 ? more : TAPE_SOURCE_AGAIN;
+    if (source->follow.owner.held)
+        return enter_ring(source, error);
+    return asked ? conclude(source, error) : TAPE_SOURCE_NOTHING;
+}
+
+int tape_source_follow_leave(struct tape_source *source, struct tape_error *error)
+{
+    source->follow.live = 0;
+    int status = tape_cursor_seek_ordinal(source->cursor, source->next_ordinal, error);
+    return status < 0 ? status : TAPE_SOURCE_AGAIN;
+}
+
+/* The ring has nothing now: the end, a recorder that died, or just nothing yet. */
+static int nothing_in_ring(struct tape_source *source, struct tape_error *error)
+{
+    struct tape_source_follow *follow = &source->follow;
+    struct tape_ring_state state;
+    tape_ring_read_state(follow->ring, &state);
+    if (state.closed && state.head_ordinal == follow->cursor.ordinal)
+        return 0;
+    if (!read_owner(source) || (follow->owner.held && follow->owner.pid == state.pid))
+        return TAPE_SOURCE_NOTHING;
+    /* It may have published between the last look and its death. */
+    tape_ring_read_state(follow->ring, &state);
+    if (state.head_ordinal != follow->cursor.ordinal)
+        return TAPE_SOURCE_AGAIN;
+    drop_ring(follow);
+    follow->drained = !follow->owner.held;
+    return tape_source_follow_leave(source, error);
+}
+
+static int overrun(struct tape_source *source, struct tape_error *error)
+{
+    source->follow.overruns++;
+    return tape_source_follow_leave(source, error);
+}
+
+/* The copy is ours before it is known to be whole: the writer never waits for followers. */
+static int copy_record(struct tape_source *source, const struct tape_ring_cursor *before,
+                       struct tape_record *record, struct tape_error *error)
+{
+    struct tape_source_follow *follow = &source->follow;
+    if (record->bytes > follow->copy_bytes) {
+        uint8_t *more = realloc(follow->copy, record->bytes);
+        if (!more)
+            return tape_error_set(error, TAPE_FAILED, "out of memory");
+        follow->copy = more;
+        follow->copy_bytes = record->bytes;
+    }
+    if (record->bytes > 0)
+        memcpy(follow->copy, record->data, record->bytes);
+    if (!tape_ring_intact(follow->ring, before))
+        return overrun(source, error);
+    record->data = follow->copy;
+    return 1;
+}
+
+int tape_source_follow_next(struct tape_source *source, struct tape_record *record,
+                            struct tape_error *error)
+{
+    struct tape_source_follow *follow = &source->follow;
+    struct tape_ring_cursor before = follow->cursor;
+    int got = tape_ring_next(follow->ring, &follow->cursor, record);
+    if (got == 0)
+        return nothing_in_ring(source, error);
+    if (got < 0 || record->bytes > TAPE_RECORD_MAX_BYTES) {
+        if (!tape_ring_intact(follow->ring, &before))
+            return overrun(source, error);
+        /* The file itself is damaged; what it held will be in the segments. */
+        drop_ring(follow);
+        follow->drained = 1;
+        return tape_source_follow_leave(source, error);
+    }
+    return copy_record(source, &before, record, error);
+}
+
+void tape_source_follow_free(struct tape_source *source)
+{
+    tape_ring_free(source->follow.ring);
+    free(source->follow.copy);
+}
