@@ -318,19 +318,26 @@ class Segment:
             if not growing:
                 self.tell("torn", 0, len(head), "shorter than its header")
             return None
-        if head[:8] != b"TAPEDECK":
-            self.tell("foreign", 0, len(self.data), "not a segment")
-            return None
         crc, version, own_id, _, sequence = struct.unpack_from("<II16sqI", head, 8)
-        if crc32c(head[12:]) != crc:
-            # The name and the archive's id still tell what its blocks must carry.
-            self.tell("corrupt", 0, FILE_HEADER, "file header checksum")
-            return archive_id
-        if version != 1 or any(head[44:]) or archive_id is not None and own_id != archive_id:
-            self.tell("foreign", 0, len(self.data), "another archive's, or another version")
+        if head[:8] != b"TAPEDECK" or crc32c(head[12:]) != crc or any(head[44:]):
+            return self.read_without_header(archive_id)
+        if version != 1 or archive_id not in (None, own_id) or sequence != self.sequence:
+            self.tell("foreign", 0, len(self.data), "another archive's, or version, or sequence")
             return None
-        self.sequence = sequence
         return own_id
+
+    def read_without_header(self, archive_id):
+        """A block of this archive in a file without a header shows what the file is."""
+        found = self.data.find(b"TBK1") if archive_id else -1
+        while found >= 0:
+            sequence = int.from_bytes(self.data[found + 60:found + 64], "little")
+            if parse_header(self.data[found:found + BLOCK_HEADER], sequence, archive_id[:8]):
+                self.sequence = sequence
+                self.tell("corrupt", 0, FILE_HEADER, "file header")
+                return archive_id
+            found = self.data.find(b"TBK1", found + 1)
+        self.tell("foreign", 0, len(self.data), "not a segment")
+        return None
 
     # ---- sealed ----
 
@@ -442,7 +449,8 @@ class Segment:
         try:
             open_payload(footer, self.data[at + BLOCK_HEADER:after])
         except Damage as damage:
-            self.tell("corrupt", at, after - at, "footer: %s" % damage)
+            torn = self.has_hole(at + BLOCK_HEADER, after)
+            self.tell("torn" if torn else "corrupt", at, len(self.data) - at, "footer: %s" % damage)
             return
         rest = self.data[after:]
         torn = len(rest) < TRAILER or not any(rest)
@@ -452,7 +460,7 @@ class Segment:
         """Torn is what a crash leaves: an end inside a header or payload, or zeros."""
         rest = self.data[at:]
         header = parse_header(rest, self.sequence, self.tag)
-        inside = header or len(rest) < BLOCK_HEADER and b"TBK1".startswith(rest[:4])
+        inside = header and BLOCK_HEADER + header.stored > len(rest) or len(rest) < BLOCK_HEADER and b"TBK1".startswith(rest[:4])
         self.tell("torn" if inside or not any(rest) else "corrupt", at, len(rest), "tail")
 
     def has_hole(self, start, end):
@@ -495,7 +503,7 @@ class Archive:
         self.on_block = None  # called with (segment, block index, records)
 
     def records(self):
-        expected, last_sequence = None, None
+        expected = None
         segments = list_segments(self.path)
         if self.id is None:
             self.id = self.first_id(segments)
@@ -509,9 +517,9 @@ class Archive:
                     if expected is not None and record.ordinal < expected:
                         continue
                     if expected is not None and record.ordinal > expected:
-                        between = range((last_sequence or sequence) + 1, sequence)
-                        self.holes.append((expected, record.ordinal, "missing" if between else "lost"))
-                    expected, last_sequence = record.ordinal + 1, sequence
+                        explained = any(place.verdict != "foreign" for place in self.places)
+                        self.holes.append((expected, record.ordinal, "lost" if explained else "missing"))
+                    expected = record.ordinal + 1
                     yield record
 
     @staticmethod

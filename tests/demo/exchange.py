@@ -35,6 +35,7 @@ import time
 
 import websockets
 
+sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "samples"))
 import generate  # noqa: E402  pylint: disable=wrong-import-position
 
@@ -74,8 +75,8 @@ class Connection:
     """One client. `sent` counts what was given to the library, in order; `unsure` is 1 while the last of
     them may not have been written (the connection failed inside the call)."""
 
-    def __init__(self, number, socket_, path, log):
-        self.number, self.socket, self.path = number, socket_, path
+    def __init__(self, number, socket_, path, key, log):
+        self.number, self.socket, self.path, self.key = number, socket_, path, key
         self.streams = []
         self.queue = collections.deque()
         self.wake = asyncio.Event()
@@ -102,7 +103,8 @@ class Connection:
     def summary(self):
         self.file.close()
         text = pathlib.Path(self.file.name).read_bytes()
-        return {"connection": self.number, "path": self.path, "streams": self.streams, "sent": self.sent,
+        return {"connection": self.number, "path": self.path, "key": self.key,
+                "streams": self.streams, "sent": self.sent,
                 "data": self.data, "unsure": self.unsure, "pings": self.pings, "pongs": self.pongs,
                 "ended": self.ended or "open", "opened_ns": str(self.opened),
                 "sha256": hashlib.sha256(text).hexdigest()}
@@ -116,7 +118,8 @@ class Exchange:
         self.connections, self.live = [], {}
         self.cursor = collections.Counter()
         self.lines = read_lines(options.lines) if options.lines else None
-        self.names = [stream_of(p) for p in self.lines] if self.lines and not options.all else None
+        everything = options.all or options.unasked
+        self.names = [stream_of(p) for p in self.lines] if self.lines and not everything else None
         self.cuts = [int(n) for n in options.cut_after.split(",")] if options.cut_after else []
         self.stopping = asyncio.Event()
         self.random = random.Random(options.seed)
@@ -139,8 +142,10 @@ class Exchange:
         return None if self.known_path(request.path) else connection.respond(404, "no such path\n")
 
     async def handle(self, socket_, _path=None):
-        path = socket_.path if LEGACY else socket_.request.path
-        connection = Connection(len(self.connections) + 1, socket_, path.partition("?")[0], self.log)
+        request = socket_ if LEGACY else socket_.request
+        key = (socket_.request_headers if LEGACY else request.headers)["Sec-WebSocket-Key"]
+        path = request.path
+        connection = Connection(len(self.connections) + 1, socket_, path.partition("?")[0], key, self.log)
         self.connections.append(connection)
         self.live[connection.number] = connection
         if "streams=" in path:
@@ -233,7 +238,7 @@ class Exchange:
                 await self.maybe_cut(connection)
 
     async def send_lines(self, connection):
-        while not connection.started and not connection.streams and not self.options.all:
+        while not connection.started and not connection.streams and not self.options.unasked:
             await connection.wake.wait()
             connection.wake.clear()
         await asyncio.sleep(self.options.wait_ms / 1000)
@@ -365,6 +370,7 @@ def main():
     parser.add_argument("--rate", type=int, default=0, help="a second; lines: 0 as fast as can be")
     parser.add_argument("--lines", metavar="FILE")
     parser.add_argument("--all", action="store_true", help="send every line whatever is subscribed")
+    parser.add_argument("--unasked", action="store_true", help="do not wait for a subscription")
     parser.add_argument("--then", choices=("idle", "close"), default="idle", help="after the last line")
     parser.add_argument("--close-code", type=int, default=1000)
     parser.add_argument("--wait-ms", type=int, default=200, help="from the subscription to the first line")
