@@ -161,7 +161,7 @@ static int list_has(struct slice list, const char *word)
 static int is_token(uint8_t byte)
 {
     return (byte >= '0' && byte <= '9') || (lower(byte) >= 'a' && lower(byte) <= 'z') ||
-           (byte != '\0' && strchr("!#$%&'*+-.^_`|~", byte));
+           memchr("!#$%&'*+-.^_`|~", byte, 15) != NULL;
 }
 
 /* What is wrong with ${byte} in a text of a line, or NULL. A CR is left to line_end. */

@@ -194,10 +194,8 @@ static int accept_header(struct tape_ws_receiver *receiver, const uint8_t *data,
     if (header <= 0)
         return header;
     if (!is_control(&frame)) {
-        if (frame.opcode != TAPE_WS_CONTINUATION) { /* a message begins */
+        if (frame.opcode != TAPE_WS_CONTINUATION)
             receiver->message_bytes = 0;
-            receiver->utf8 = (struct tape_utf8){0};
-        }
         if (frame.payload_bytes > receiver->message_limit - receiver->message_bytes)
             return -TAPE_WS_FAULT_TOO_BIG;
         receiver->message_bytes += frame.payload_bytes;

@@ -71,9 +71,10 @@ int tape_ws_header(const uint8_t *data, size_t bytes, struct tape_ws_frame *fram
 
 /*
  * The receiving side of one connection. Invariants: between calls the current frame starts at the
- * caller's data; message_bytes <= message_limit; utf8 describes the open text message only, the
- * current frame's first checked_bytes included; after a fault nothing has changed, so that the same
- * bytes show the same fault again. Zero-initialise, then set message_limit and expect_masked.
+ * caller's data; message_bytes <= message_limit; utf8 describes the open text message, the
+ * current frame's first checked_bytes included, and is complete when none is open; after a fault
+ * nothing has changed, so that the same bytes show the same fault again. Zero-initialise, then set
+ * message_limit and expect_masked.
  */
 struct tape_ws_receiver {
     uint64_t message_limit; /* bytes */

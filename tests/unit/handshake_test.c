@@ -128,7 +128,7 @@ static void good_answers_are_taken_at_every_split(void **state)
         "Upgrade: h2c , websocket\r\nConnection: close\r\nConnection: ,, Upgrade ,\r\n" ACCEPTED
             END,
         STATUS ACCEPTED "Date: Sun, 22 Nov 2026 08:00:00 GMT\r\nX: a:b\tc \xff\r\n" CONNECTION
-                        "Connection: keep-alive\r\nUpgrade: foo\r\n" UPGRADE END,
+                        "Connection: keep-alive\r\nUpgrade: foo\r\n" UPGRADE "Upgrade: bar\r\n" END,
         GOOD "Content-Length: 0\r\nx!#$%&'*+-.^_`|~9: z\r\n" END,
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; i++) {
@@ -345,11 +345,15 @@ static void long_and_odd_words_are_cut(void **state)
         if (bytes > 600)
             assert_string_equal(response.location + strlen(response.location) - 3, "...");
     }
-    memset(odd, 'b', 511);
-    odd[511] = '\0';
-    snprintf(text, sizeof text, "HTTP/1.1 302 x\r\nLocation: %s\r\n\r\n", odd);
-    answer(text, strlen(text));
-    assert_string_equal(response.location, odd);
+    for (size_t bytes = 1; bytes < 600; bytes++) { /* the edges of both fields, to the byte */
+        memset(odd, 'b', bytes);
+        odd[bytes] = '\0';
+        snprintf(text, sizeof text, "HTTP/1.1 302 %s\r\nLocation: %s\r\n\r\n", odd, odd);
+        answer(text, strlen(text));
+        assert_int_equal(strlen(response.location), bytes < 512 ? bytes : 511);
+        assert_int_equal(strlen(response.reason), bytes < 128 ? bytes : 127);
+        assert_int_equal(response.reason[126], bytes < 127 ? 0 : bytes < 128 ? 'b' : '.');
+    }
 }
 
 static void heads_have_limits(void **state)

@@ -532,6 +532,13 @@ static void bytes_after_a_close_are_never_a_fault(void **state)
             assert_int_equal(receiver.closed, 2);
             assert_int_equal(frame.header_bytes, 0);
             assert_int_equal(frame.opcode, 0);
+            /* never again: what looks like a frame now is one by accident */
+            assert_int_equal(tape_ws_receive(&receiver,
+                                             (const uint8_t *)"\x81\x01"
+                                                              "a!!",
+                                             5, &frame),
+                             5);
+            assert_int_equal(frame.header_bytes, 0);
         }
     }
     struct tape_ws_receiver receiver = {.message_limit = 1000, .closed = 1};
@@ -587,6 +594,11 @@ static void the_limit_counts_all_fragments(void **state)
             start += (size_t)got;
         }
         assert_true(start < bad[i].at);
+        receiver = (struct tape_ws_receiver){.message_limit = 10};
+        int64_t got = 1;
+        for (size_t at = 0; got > 0; at += (size_t)got) /* all of it there at once */
+            got = tape_ws_receive(&receiver, wire + at, bytes - at, &frame);
+        assert_int_equal(got, -TAPE_WS_FAULT_TOO_BIG);
     }
 }
 
@@ -622,6 +634,18 @@ static void needed_bytes_grow_with_the_header(void **state)
             }
         }
     }
+}
+
+static void needed_bytes_start_again_after_any_frame(void **state)
+{
+    (void)state;
+    struct tape_ws_receiver receiver = {.message_limit = 1000};
+    struct tape_ws_frame frame;
+    size_t bytes = read_wire("817e007e 'x'*126", wire);
+    assert_int_equal(tape_ws_receive(&receiver, wire, 2, &frame), 0);
+    assert_int_equal(tape_ws_needed_bytes(&receiver), 4);
+    assert_int_equal(tape_ws_receive(&receiver, wire, bytes, &frame), bytes);
+    assert_int_equal(tape_ws_needed_bytes(&receiver), 2);
 }
 
 /* A caller that comes back with less than before gets no further, and no byte is read twice. */
@@ -847,6 +871,7 @@ int main(void)
         cmocka_unit_test(bytes_after_a_close_are_never_a_fault),
         cmocka_unit_test(the_limit_counts_all_fragments),
         cmocka_unit_test(needed_bytes_grow_with_the_header),
+        cmocka_unit_test(needed_bytes_start_again_after_any_frame),
         cmocka_unit_test(fewer_bytes_than_before_are_not_looked_at),
         cmocka_unit_test(long_messages_whole_and_in_chops),
         cmocka_unit_test(long_messages_in_many_fragments),
