@@ -2,6 +2,7 @@
 #ifndef TAPE_RECORD_STORE_H
 #define TAPE_RECORD_STORE_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "format/archive.h"
@@ -29,6 +30,8 @@ struct tape_store_options {
     const struct tape_venue *venue; /* for sequence rules; may be NULL */
     tape_store_watch *watch;
     void *watch_context;
+    void (*say)(void *context, const char *words); /* what recovery found and did; may be NULL */
+    void *say_context;
 };
 
 struct tape_store; /* opaque */
@@ -52,6 +55,10 @@ int tape_store_close(struct tape_store *store, const char *reason, struct tape_e
  * with timers, and try again. */
 uint8_t *tape_store_reserve(struct tape_store *store, size_t bytes);
 uint64_t tape_store_publish(struct tape_store *store, const struct tape_record *record);
+
+/* tape_store_has_room(store, bytes): 1 when reserve would give room for ${bytes} now. For a source
+ * that can wait (an import): asking is no stall. */
+int tape_store_has_room(const struct tape_store *store, size_t bytes);
 
 /* tape_store_event(store, kind, connection, recv_ns, body, bytes): an event record. Events are
  * never dropped: while the ring is full they wait in a short queue that tape_store_tick empties. */
@@ -79,9 +86,11 @@ void tape_store_discard(struct tape_store *store, uint32_t connection, int64_t r
 /* --- any thread --- */
 
 /* tape_store_note(store, kind, connection, body, bytes): queues an event record for the receive
- * thread's next tick. */
+ * thread's next tick. tape_store_note_at() also says when it was, for what began earlier. */
 void tape_store_note(struct tape_store *store, int kind, uint32_t connection, const void *body,
                      size_t bytes);
+void tape_store_note_at(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
+                        const void *body, size_t bytes);
 
 struct tape_store_state {
     uint64_t records, frames, frame_bytes;  /* published to the ring in this session */

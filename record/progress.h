@@ -1,0 +1,45 @@
+/* What the user sees while it records: one redrawn line on a terminal, a line each 10 s elsewhere.
+ */
+#ifndef TAPE_RECORD_PROGRESS_H
+#define TAPE_RECORD_PROGRESS_H
+
+#include <stdint.h>
+
+#include "record/options.h"
+#include "record/store.h"
+
+#define TAPE_PROGRESS_LINE_NS   10000000000ll /* between two lines off the terminal */
+#define TAPE_PROGRESS_REDRAW_NS 200000000ll   /* between two drawings on it */
+
+struct tape_progress {
+    int on_terminal, logfmt, quiet, colour;
+    int drawn; /* a line stands on the terminal and must be wiped before other words */
+    int64_t due_ns, rate_since_ns;
+    uint64_t rate_frames;
+    double rate;
+};
+
+struct tape_progress_figures {
+    const struct tape_store_state *store;
+    uint32_t streams_live, streams_asked;
+    int connections_open, connections_planned; /* planned 0: there are none, as in an import */
+    uint64_t redials;
+    int64_t disk_free_bytes; /* -1: not known */
+    int64_t monotonic_ns, realtime_ns;
+};
+
+/* tape_progress_begin(progress, form, quiet): looks at stderr, NO_COLOR and TERM. */
+void tape_progress_begin(struct tape_progress *progress, tape_options_LOG form, int quiet);
+
+/* tape_progress_show(progress, figures): draws or prints when it is time to. */
+void tape_progress_show(struct tape_progress *progress,
+                        const struct tape_progress_figures *figures);
+
+/* tape_progress_say(progress, level, words): one line at once; level "info" (not when quiet),
+ * "warn" or "error". Bytes that could command a terminal are replaced. */
+void tape_progress_say(struct tape_progress *progress, const char *level, const char *words);
+
+/* tape_progress_end(progress): wipes the line. */
+void tape_progress_end(struct tape_progress *progress);
+
+#endif

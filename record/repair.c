@@ -1,0 +1,77 @@
+#include "record/repair.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+#include "format/archive.h"
+#include "format/cursor.h"
+#include "record/resume.h"
+
+struct count {
+    uint64_t records, damaged_places, lost_records;
+};
+
+/* Every block is read: damage in the middle shows nowhere else. */
+static int read_all(struct tape_archive *archive, struct count *count,
+                    void (*say)(void *context, const char *words), void *context,
+                    struct tape_error *error)
+{
+    struct tape_record record;
+    struct tape_cursor_damage damage;
+    struct tape_cursor *cursor = tape_cursor_open(archive, error);
+    int got = cursor ? 1 : error->status;
+    while (got > 0) {
+        got = tape_cursor_next(cursor, &record, &damage, error);
+        count->records += got == 1;
+        if (got == 2) {
+            count->damaged_places++;
+            count->lost_records += damage.to_ordinal - damage.from_ordinal;
+            say(context, damage.text);
+        }
+    }
+    tape_cursor_close(cursor);
+    return got;
+}
+
+static int mend(struct tape_archive *archive, void (*say)(void *context, const char *words),
+                void *context, int *lost, struct tape_error *error)
+{
+    char words[200];
+    struct count count = {0};
+    struct tape_resume resume = {0};
+    int status = tape_resume_run(&resume, archive, 1, say, context, error);
+    if (status == 0)
+        status = tape_archive_set_owner(archive, "", 0, error);
+    if (status == 0)
+        status = read_all(archive, &count, say, context, error);
+    const struct tape_recover_report *report = &resume.recovered;
+    *lost = report->lost_records > 0 || report->torn_records || report->unreadable > 0 ||
+            count.damaged_places > 0;
+    tape_resume_clear(&resume);
+    if (status < 0)
+        return status;
+    snprintf(words, sizeof words,
+             "%" PRIu64 " records; %u segments sealed, %" PRIu64
+             " records saved from the ring, %" PRIu64 " damaged places%s",
+             count.records, report->sealed, report->ring_records, count.damaged_places,
+             *lost ? "; records are lost" : "; nothing is lost");
+    say(context, words);
+    return 0;
+}
+
+int tape_repair_run(const char *path, void (*say)(void *context, const char *words), void *context,
+                    int *lost, struct tape_error *error)
+{
+    *lost = 0;
+    /* opening for reading first: a mistyped path must not become an archive */
+    struct tape_archive *archive = tape_archive_open(path, error);
+    if (archive == NULL)
+        return error->status;
+    tape_archive_close(archive);
+    archive = tape_archive_create(path, error);
+    if (archive == NULL)
+        return error->status;
+    int status = mend(archive, say, context, lost, error);
+    tape_archive_close(archive);
+    return status;
+}

@@ -1,0 +1,117 @@
+#include "record/resume.h"
+
+#include <inttypes.h>
+#include <sqlite3.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+/* The first sequence that the index has never heard of. */
+static uint32_t known_sequence(struct tape_index *index)
+{
+    sqlite3_stmt *statement = NULL;
+    uint32_t next = 1;
+    if (sqlite3_prepare_v2(tape_index_handle(index),
+                           "SELECT coalesce(max(segment_id), 0) + 1 FROM segment", -1, &statement,
+                           NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        next = (uint32_t)sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return next;
+}
+
+static void take_numbers(struct tape_resume *resume, struct tape_index *index)
+{
+    uint32_t session = tape_index_last_session(index) + 1;
+    uint32_t connection = tape_index_last_connection(index) + 1;
+    if (session > resume->next_session)
+        resume->next_session = session;
+    if (connection > resume->next_connection)
+        resume->next_connection = connection;
+}
+
+/* The index tells of records that are nowhere: it is put aside, and one made from the segments. */
+static int put_index_aside(struct tape_resume *resume, struct tape_archive *archive,
+                           struct tape_error *error)
+{
+    int rebuilt;
+    int directory = tape_archive_directory_fd(archive);
+    tape_index_close(resume->index);
+    renameat(directory, "index.db", directory, "index.db.bad");
+    unlinkat(directory, "index.db-wal", 0);
+    unlinkat(directory, "index.db-shm", 0);
+    resume->index = tape_index_open(archive, &rebuilt, error);
+    resume->index_rebuilt = 1;
+    return resume->index ? 0 : error->status;
+}
+
+/* Folds in what the index lacks; the summariser then stands at the end of the archive. */
+static int catch_up(struct tape_resume *resume, struct tape_archive *archive,
+                    struct tape_index *index, struct tape_error *error)
+{
+    tape_summariser_free(resume->summariser);
+    resume->summariser = tape_summariser_new(error);
+    if (resume->summariser == NULL)
+        return error->status;
+    int status = tape_index_load_state(index, resume->summariser, error);
+    if (status < 0)
+        return status;
+    int64_t blocks = tape_index_catch_up(index, archive, resume->summariser, NULL, NULL, error);
+    return blocks < 0 ? (int)blocks : 0;
+}
+
+/* Without a usable index.db the numbers and the summariser's state come from one in memory. */
+static int use_memory(struct tape_resume *resume, struct tape_archive *archive,
+                      struct tape_error *error)
+{
+    tape_index_close(resume->index);
+    resume->index = NULL;
+    struct tape_index *memory = tape_index_open_memory(archive, error);
+    if (memory == NULL)
+        return error->status;
+    int status = catch_up(resume, archive, memory, error);
+    if (status == 0)
+        take_numbers(resume, memory);
+    tape_index_close(memory);
+    return status;
+}
+
+int tape_resume_run(struct tape_resume *resume, struct tape_archive *archive, int every_segment,
+                    void (*say)(void *context, const char *words), void *context,
+                    struct tape_error *error)
+{
+    char words[TAPE_ERROR_TEXT_BYTES + 64];
+    struct tape_error trouble = {0};
+    struct tape_recover_options options = {
+        .archive = archive, .every_segment = every_segment, .say = say, .context = context};
+    resume->next_session = resume->next_connection = 1;
+    resume->index = tape_index_open(archive, &resume->index_rebuilt, &trouble);
+    if (resume->index) {
+        options.known_ordinal = tape_index_next_ordinal(resume->index);
+        options.known_sequence = known_sequence(resume->index);
+        take_numbers(resume, resume->index);
+    }
+    int status = tape_recover_run(&options, &resume->recovered, error);
+    if (status < 0)
+        return tape_error_wrap(error, "recovery"), status;
+    if (resume->index && resume->recovered.index_ahead)
+        put_index_aside(resume, archive, &trouble);
+    if (resume->index && resume->index_rebuilt && say)
+        say(context, "index.db: made anew from the segments");
+    if (resume->index && catch_up(resume, archive, resume->index, &trouble) == 0) {
+        take_numbers(resume, resume->index);
+        return 0;
+    }
+    snprintf(words, sizeof words, "index.db: %s: going on without it", trouble.text);
+    if (say)
+        say(context, words);
+    return use_memory(resume, archive, error);
+}
+
+void tape_resume_clear(struct tape_resume *resume)
+{
+    tape_index_close(resume->index);
+    tape_summariser_free(resume->summariser);
+    resume->index = NULL;
+    resume->summariser = NULL;
+}
