@@ -47,19 +47,27 @@ uint32_t tape_index_last_connection(struct tape_index *index);
 int tape_index_load_state(struct tape_index *index, struct tape_summariser *summariser,
                           struct tape_error *error);
 
-/* Begin a transaction; apply any number of summaries; commit. A failure rolls back. */
+/* Begin a transaction; apply any number of summaries, in order and without leaving one out (that is
+ * TAPE_USAGE); commit. A failure rolls back: next_ordinal is again what was committed last, and the
+ * same summaries may be applied again. A commit inside a fragmented message is fine: the index
+ * keeps where it began, and catching up reads from there. After TAPE_CORRUPT, closing moves the
+ * file aside, so that the next opening begins anew. */
 int tape_index_begin(struct tape_index *index, struct tape_error *error);
 int tape_index_apply(struct tape_index *index, const struct tape_summary *summary,
                      struct tape_error *error);
-/* tape_index_set_segment(index, sequence, name, state, info…): inserts or replaces the segment's
- * row. */
+/* tape_index_set_segment(index, entry, info, error): inserts or replaces what the segment's row
+ * says of the file, in the open transaction: info as tape_segment_read_info gives it, best when it
+ * was sealed; NULL when it cannot be read. The sums over its blocks come with the summaries. */
 int tape_index_set_segment(struct tape_index *index, const struct tape_archive_entry *entry,
                            const struct tape_segment_info *info, struct tape_error *error);
 int tape_index_commit(struct tape_index *index, struct tape_error *error);
 
-/* tape_index_catch_up(index, archive, summariser, progress, context, error): folds every record
- * with an ordinal >= next_ordinal from the segments, damage as gap rows. All of a rebuild when the
- * index is empty. progress may be NULL. Returns the number of blocks added or a status. */
+/* tape_index_catch_up(index, archive, summariser, progress, context, error): loads the state into
+ * ${summariser}, then folds every record with an ordinal >= next_ordinal from the segments, damage
+ * as gap rows, in transactions of its own. All of a rebuild when the index is empty, and also when
+ * its last block is not one of these segments (it was ahead of them when power was cut, or is
+ * another's). The recorder goes on with the same summariser. progress may be NULL. Returns the
+ * number of blocks added or a status. */
 int64_t tape_index_catch_up(struct tape_index *index, struct tape_archive *archive,
                             struct tape_summariser *summariser,
                             void (*progress)(void *context, uint64_t records), void *context,

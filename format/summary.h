@@ -47,8 +47,8 @@ struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,
 const struct tape_segment_stream_count *
 tape_summariser_counts(const struct tape_summariser *summariser, size_t *length);
 
-/* tape_summary_open_messages(summary): connections inside a fragmented message at its end: the
- * index commits only where this is 0, so that catching up never starts inside a message. */
+/* tape_summary_open_messages(summary): connections inside a fragmented message at its end. The
+ * index keeps the ordinal to begin reading at, so that catching up meets the start of each. */
 uint32_t tape_summary_open_messages(const struct tape_summary *summary);
 void tape_summary_free(struct tape_summary *summary);
 

@@ -1,0 +1,306 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "format/cursor.h"
+#include "format/index_internal.h"
+#include "format/summary_state.h"
+
+enum {
+    COMMIT_BLOCKS = 512,       /* in one transaction */
+    PROGRESS_RECORDS = 262144, /* between two calls of progress() */
+};
+
+/*
+ * One run. Invariants: place is where the records of the open summary came from, in_block = 1 when
+ * it has any; segment is the open file that headers are looked up in, NULL before the first.
+ */
+struct catch_up {
+    struct tape_index *index;
+    struct tape_archive *archive;
+    struct tape_summariser *summariser;
+    struct tape_cursor *cursor;
+    struct tape_segment *segment;
+    uint32_t segment_sequence, entry;
+    struct tape_cursor_place place;
+    int in_block;
+    int64_t blocks;
+    uint64_t records;
+    void (*progress)(void *context, uint64_t records);
+    void *context;
+};
+
+static const struct tape_archive_entry *entry_of(const struct tape_archive *archive,
+                                                 uint32_t sequence)
+{
+    const struct tape_archive_entry *entry;
+    for (int i = 0; (entry = tape_archive_entry(archive, i)) != NULL; i++)
+        if (entry->sequence == sequence)
+            return entry;
+    return NULL;
+}
+
+/* The block's header as it stands in the file, for its sizes. The segment is opened a second time,
+ * beside the cursor, and kept; in a growing one blocks appear after it was opened. */
+static void find_header(struct catch_up *run, struct tape_block_header *header)
+{
+    struct tape_segment_info info;
+    memset(header, 0, sizeof *header);
+    header->segment = run->place.segment;
+    header->number = run->place.block;
+    if (run->segment && run->segment_sequence != run->place.segment) {
+        tape_segment_close(run->segment);
+        run->segment = NULL;
+    }
+    if (!run->segment) {
+        const struct tape_archive_entry *entry = entry_of(run->archive, run->place.segment);
+        run->segment = entry ? tape_archive_open_segment(run->archive, entry, NULL) : NULL;
+        run->segment_sequence = run->place.segment;
+        run->entry = 0;
+    }
+    if (!run->segment)
+        return;
+    for (int tries = 0; tries < 2; tries++) {
+        tape_segment_read_info(run->segment, &info);
+        for (; run->entry < info.blocks; run->entry++) {
+            const struct tape_segment_entry *found = tape_segment_entry(run->segment, run->entry);
+            if (found->offset == run->place.offset) {
+                *header = found->header;
+                header->segment = run->place.segment;
+                return;
+            }
+        }
+        if (tape_segment_refresh(run->segment, NULL) <= 0)
+            return;
+    }
+}
+
+static int begin_if_needed(struct catch_up *run, struct tape_error *error)
+{
+    return run->index->in_transaction ? 0 : tape_index_begin(run->index, error);
+}
+
+/* The open summary is that of a whole block: into the index with it. */
+static int end_block(struct catch_up *run, struct tape_error *error)
+{
+    struct tape_block_header header;
+    if (!run->in_block)
+        return 0;
+    find_header(run, &header);
+    struct tape_summary *summary =
+        tape_summariser_take(run->summariser, &header, run->place.offset);
+    if (!summary)
+        return tape_error_set(error, TAPE_FAILED, "%s: no memory for a block's summary",
+                              run->index->name);
+    run->in_block = 0;
+    int status = begin_if_needed(run, error);
+    if (status == 0)
+        status = tape_index_apply(run->index, summary, error);
+    tape_summary_free(summary);
+    if (status == 0 && ++run->blocks % COMMIT_BLOCKS == 0)
+        status = tape_index_commit(run->index, error);
+    return status;
+}
+
+static int add_record(struct catch_up *run, const struct tape_record *record,
+                      struct tape_error *error)
+{
+    struct tape_cursor_place place;
+    if (record->ordinal < run->summariser->next_ordinal)
+        return record->ordinal < run->index->committed.resume_ordinal
+                   ? 0
+                   : tape_summariser_warm(run->summariser, record, error);
+    tape_cursor_read_place(run->cursor, &place);
+    if (place.segment != run->place.segment || place.offset != run->place.offset) {
+        int status = end_block(run, error);
+        if (status < 0)
+            return status;
+        run->place = place;
+    }
+    run->in_block = 1;
+    int status = tape_summariser_add(run->summariser, record, NULL, error);
+    if (status >= 0 && run->progress && ++run->records % PROGRESS_RECORDS == 0)
+        run->progress(run->context, run->records);
+    return status < 0 ? status : 0;
+}
+
+static int add_all(struct catch_up *run, struct tape_error *error)
+{
+    struct tape_record record;
+    struct tape_cursor_damage damage;
+    for (;;) {
+        int got = tape_cursor_next(run->cursor, &record, &damage, error);
+        int status = got == 1 ? add_record(run, &record, error) : got < 0 ? got : 0;
+        if (got == 2) {
+            status = end_block(run, error);
+            tape_summariser_damage(run->summariser, &damage);
+        }
+        if (status < 0)
+            return status;
+        if (got == 0)
+            return end_block(run, error);
+    }
+}
+
+/* Begins at the last record that is in the index, so that the cursor meets all damage between it
+ * and the next; or earlier, at the start of a message that was unfinished there. */
+static int seek(struct catch_up *run, struct tape_error *error)
+{
+    uint64_t next = run->index->now.next_ordinal, resume = run->index->now.resume_ordinal;
+    if (next == 0)
+        return 0;
+    uint64_t from = next - 1 < resume ? next - 1 : resume;
+    return tape_cursor_seek_ordinal(run->cursor, from, error);
+}
+
+/* ---- segments' rows ---- */
+
+static int is_final(struct tape_index *index, const struct tape_archive_entry *entry)
+{
+    sqlite3_stmt *statement = NULL;
+    int final = 0;
+    if (sqlite3_prepare_v2(index->db,
+                           "SELECT name FROM segment WHERE segment_id = ?1 AND sealed = 1", -1,
+                           &statement, NULL) == SQLITE_OK) {
+        sqlite3_bind_int64(statement, 1, entry->sequence);
+        if (sqlite3_step(statement) == SQLITE_ROW) {
+            const char *name = (const char *)sqlite3_column_text(statement, 0);
+            final = name && strcmp(name, entry->name) == 0;
+        }
+    }
+    sqlite3_finalize(statement);
+    return final;
+}
+
+/* Those that were sealed when their row was written do not change any more. */
+static int set_segments(struct catch_up *run, struct tape_error *error)
+{
+    const struct tape_archive_entry *entry;
+    for (int i = 0; (entry = tape_archive_entry(run->archive, i)) != NULL; i++) {
+        if (is_final(run->index, entry))
+            continue;
+        struct tape_segment_info info;
+        struct tape_segment *segment = tape_archive_open_segment(run->archive, entry, NULL);
+        if (segment)
+            tape_segment_read_info(segment, &info);
+        int status = begin_if_needed(run, error);
+        if (status == 0)
+            status = tape_index_set_segment(run->index, entry, segment ? &info : NULL, error);
+        tape_segment_close(segment);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+/* ---- is the index one of these segments at all? ---- */
+
+int tape_index_clear(struct tape_index *index, struct tape_error *error)
+{
+    static const char *const tables[] = {"meta",         "session", "connection", "stream",
+                                         "subscription", "segment", "block",      "block_stream",
+                                         "gap",          "clock",   "delay",      "event"};
+    char sql[64];
+    int status = tape_index_begin(index, error);
+    for (size_t i = 0; status == 0 && i < sizeof tables / sizeof tables[0]; i++) {
+        snprintf(sql, sizeof sql, "DELETE FROM %s", tables[i]);
+        if (sqlite3_exec(index->db, sql, NULL, NULL, NULL) != SQLITE_OK)
+            status = tape_index_fail(index, error, "clear");
+    }
+    if (status == 0) {
+        index->now = (struct tape_index_place){0};
+        status = tape_index_put_identity(index, error);
+    }
+    if (status == 0)
+        return tape_index_commit(index, error);
+    tape_index_rollback(index);
+    return status;
+}
+
+/* 1 when the last block of the index stands in the segments as it says. After a power cut the index
+ * may be ahead of them; and whoever copies files about may bring together what does not belong. */
+static int is_of_these(struct tape_index *index, struct tape_archive *archive)
+{
+    sqlite3_stmt *statement = NULL;
+    struct tape_segment *segment = NULL;
+    int same = index->now.next_ordinal == 0;
+    if (same || sqlite3_prepare_v2(index->db,
+                                   "SELECT segment_id, offset, crc32c, block_id + records "
+                                   "FROM block ORDER BY block_id DESC LIMIT 1",
+                                   -1, &statement, NULL) != SQLITE_OK)
+        return same;
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+        const struct tape_archive_entry *entry =
+            entry_of(archive, (uint32_t)sqlite3_column_int64(statement, 0));
+        struct tape_segment_info info = {0};
+        segment = entry ? tape_archive_open_segment(archive, entry, NULL) : NULL;
+        if (segment)
+            tape_segment_read_info(segment, &info);
+        for (uint32_t i = info.blocks; i-- > 0 && !same;) {
+            const struct tape_segment_entry *block = tape_segment_entry(segment, i);
+            same = block->offset == (uint64_t)sqlite3_column_int64(statement, 1) &&
+                   block->header.payload_crc32c == sqlite3_column_int64(statement, 2) &&
+                   block->header.first_ordinal + block->header.records == index->now.next_ordinal;
+        }
+    }
+    tape_segment_close(segment);
+    sqlite3_finalize(statement);
+    return same;
+}
+
+static int prepare(struct catch_up *run, struct tape_error *error)
+{
+    int status = 0;
+    run->in_block = 0;
+    if (!is_of_these(run->index, run->archive))
+        status = tape_index_clear(run->index, error);
+    if (status == 0)
+        status = tape_index_load_state(run->index, run->summariser, error);
+    if (status != TAPE_CORRUPT)
+        return status;
+    status = tape_index_clear(run->index, error);
+    return status < 0 ? status : tape_index_load_state(run->index, run->summariser, error);
+}
+
+static int fold(struct catch_up *run, struct tape_error *error)
+{
+    int status = prepare(run, error);
+    if (status == 0)
+        status = seek(run, error);
+    if (status == 0)
+        status = add_all(run, error);
+    if (status == 0)
+        status = set_segments(run, error);
+    if (status == 0 && run->index->in_transaction)
+        status = tape_index_commit(run->index, error);
+    tape_index_rollback(run->index);
+    return status;
+}
+
+int64_t tape_index_catch_up(struct tape_index *index, struct tape_archive *archive,
+                            struct tape_summariser *summariser,
+                            void (*progress)(void *context, uint64_t records), void *context,
+                            struct tape_error *error)
+{
+    struct catch_up run = {.index = index,
+                           .archive = archive,
+                           .summariser = summariser,
+                           .progress = progress,
+                           .context = context};
+    if (!index->writes || index->in_transaction)
+        return tape_error_set(error, TAPE_USAGE, "%s: it cannot be brought up to date now",
+                              index->name);
+    run.cursor = tape_cursor_open(archive, error);
+    if (!run.cursor)
+        return error ? error->status : TAPE_FAILED;
+    int status = fold(&run, error);
+    /* rows in it that were not made by us stood in the way: without them */
+    if (status == TAPE_CORRUPT && index->corrupt) {
+        index->corrupt = 0;
+        status = tape_index_clear(index, error);
+        if (status == 0)
+            status = fold(&run, error);
+    }
+    tape_segment_close(run.segment);
+    tape_cursor_close(run.cursor);
+    return status < 0 ? status : run.blocks;
+}
