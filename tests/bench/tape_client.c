@@ -56,12 +56,11 @@ uint64_t tape_store_publish(struct tape_store *store, const struct tape_record *
     uint64_t ordinal = tape_ring_publish(store->ring, record);
     if (record->kind == TAPE_RECORD_FRAME_IN && (store->room[0] & 0x0f) == TAPE_WS_TEXT &&
         !store->done) {
-        struct tape_ws_frame frame;
-        int head = tape_ws_header(store->room, record->bytes, &frame);
+        size_t head = store->room[1] < 126 ? 2 : store->room[1] == 126 ? 4 : 10;
         const char *payload = (const char *)store->room + head;
         if (store->after)
-            look_at_stamp(store, record, bench_sent_ns(payload, frame.payload_bytes));
-        if (bench_report_message(&store->report, payload, (size_t)frame.payload_bytes))
+            look_at_stamp(store, record, bench_sent_ns(payload, record->bytes - head));
+        if (bench_report_message(&store->report, payload, record->bytes - head))
             finish(store);
     }
     if ((ordinal & 1023) == 1023) {
