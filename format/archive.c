@@ -183,7 +183,7 @@ static int add_entry(struct tape_archive *archive, const char *day, const char *
     }
     struct tape_archive_entry *entry = &archive->entries[archive->entries_length++];
     memset(entry, 0, sizeof *entry);
-    snprintf(entry->name, sizeof entry->name, "%s/%s", day, name);
+    snprintf(entry->name, sizeof entry->name, "%.10s/%.48s", day, name);
     entry->sequence = sequence;
     entry->state = state;
     return 0;
@@ -247,8 +247,8 @@ static int scan_level(struct tape_archive *archive, int fd, int level, const cha
             archive->foreign_files++;
             continue;
         }
-        char below[DAY_BYTES];
-        snprintf(below, sizeof below, "%s%s%s", path, level == 0 ? "" : "/", name);
+        char below[16];
+        snprintf(below, sizeof below, "%.7s%s%.4s", path, level == 0 ? "" : "/", name);
         int below_fd = open_below(archive, dirfd(directory), name, &status, error);
         if (below_fd >= 0)
             status = scan_level(archive, below_fd, level + 1, below, error);
@@ -553,7 +553,8 @@ static int take_identity(struct tape_archive *archive, struct tape_error *error)
     if (!known && getrandom(archive->id, sizeof archive->id, 0) != sizeof archive->id)
         return tape_error_errno(error, errno, "choose an archive id");
     clock_gettime(CLOCK_REALTIME, &now);
-    int status = write_lock(archive, "", now.tv_sec * NS_PER_S + now.tv_nsec, error);
+    /* The ring stays named until there is a new one: a dead recorder's must be found. */
+    int status = write_lock(archive, text.ring_path, now.tv_sec * NS_PER_S + now.tv_nsec, error);
     if (status == 0 && mkdirat(archive->directory_fd, "segments", 0750) < 0 && errno != EEXIST)
         status = tape_error_errno(error, errno, "make segments");
     if (status == 0 && fsync(archive->directory_fd) < 0)
