@@ -107,7 +107,7 @@ static void a_cut_text_stays_utf8(void **state)
         size_t width = strlen(points[i]);
         for (size_t before = 1015; before < 1023; before++) {
             memset(part, 'a', before);
-            strcpy(part + before, points[i]);
+            memcpy(part + before, points[i], width + 1);
             size_t want = before + width <= 1023 ? before + width : before;
             tape_error_set(&error, TAPE_FAILED, "%s", part);
             assert_int_equal(strlen(error.text), want);

@@ -363,10 +363,10 @@ static void heads_have_limits(void **state)
     size_t fixed = strlen(GOOD "X: " END END);
     for (int more = -2; more <= 2; more++) { /* around the limit, to the byte */
         size_t fill = (size_t)(TAPE_HANDSHAKE_HEAD_MAX_BYTES + more) - fixed;
-        size_t bytes = (size_t)sprintf(head, "%sX: ", GOOD);
+        size_t bytes = (size_t)snprintf(head, sizeof head, "%sX: ", GOOD);
         memset(head + bytes, 'y', fill);
         bytes += fill;
-        bytes += (size_t)sprintf(head + bytes, "\r\n\r\n");
+        bytes += (size_t)snprintf(head + bytes, sizeof head - bytes, "\r\n\r\n");
         assert_int_equal(answer(head, bytes), more <= 0 ? (int)bytes : TAPE_LIMIT);
         if (more > 0)
             assert_string_equal(error.text, "the head of the answer is longer than 16384 bytes");
@@ -388,10 +388,10 @@ static void fields_have_a_limit(void **state)
     (void)state;
     char head[1024];
     for (int fields = 62; fields <= 66; fields++) {
-        size_t bytes = (size_t)sprintf(head, "%s", GOOD);
+        size_t bytes = (size_t)snprintf(head, sizeof head, "%s", GOOD);
         for (int i = 3; i < fields; i++)
-            bytes += (size_t)sprintf(head + bytes, "x:\r\n");
-        bytes += (size_t)sprintf(head + bytes, "\r\n");
+            bytes += (size_t)snprintf(head + bytes, sizeof head - bytes, "x:\r\n");
+        bytes += (size_t)snprintf(head + bytes, sizeof head - bytes, "\r\n");
         assert_int_equal(answer(head, bytes), fields <= 64 ? (int)bytes : TAPE_LIMIT);
         if (fields > 64) {
             assert_string_equal(error.text, "the answer has more than 64 field lines");
