@@ -81,7 +81,7 @@ static const char *text(const struct query *query, int column)
 static const char *when(char to[TAPE_TIMESPEC_TEXT_BYTES], const struct query *query, int column)
 {
     if (is_null(query, column))
-        return strcpy(to, "-");
+        return "-";
     tape_timespec_format(to, number(query, column));
     to[10] = ' ';
     to[19] = '\0';
@@ -180,11 +180,11 @@ static const char stream_sql[] =
 static const char *loss(char to[32], const struct query *query)
 {
     if (!number(query, 8))
-        return strcpy(to, "undetectable");
+        return "undetectable";
     if (is_null(query, 7))
-        return strcpy(to, "unknown");
+        return "unknown";
     if (number(query, 7) == 0)
-        return strcpy(to, "none");
+        return "none";
     snprintf(to, 32, "%" PRId64, number(query, 7));
     return to;
 }
@@ -221,8 +221,8 @@ static void put_stream(cJSON *array, const struct query *query)
         cJSON_AddNullToObject(object, "missing");
     else
         tape_object_put_count(object, "missing", (uint64_t)number(query, 7));
-    loss(lost, query);
-    cJSON_AddStringToObject(object, "loss", lost[0] >= '1' && lost[0] <= '9' ? "some" : lost);
+    const char *word = loss(lost, query);
+    cJSON_AddStringToObject(object, "loss", word == lost ? "some" : word);
     tape_object_put_count(object, "duplicates", (uint64_t)number(query, 11));
     cJSON_AddItemToArray(array, object);
 }
@@ -244,7 +244,8 @@ static int print_streams(struct list *list, cJSON *array)
         }
         safe(venue, text(&query, 0)[0] ? text(&query, 0) : "(no venue)");
         if (rows++ == 0 || strcmp(venue, shown) != 0)
-            fprintf(list->to, " %s\n", strcpy(shown, venue));
+            fprintf(list->to, " %s\n", venue);
+        memcpy(shown, venue, sizeof shown);
         print_stream_row(list, &query);
     }
     if (!array && rows == 0)

@@ -49,7 +49,7 @@ static int64_t scaled(const struct tape_pace *pace, int64_t recv_ns)
     long double slowed = (long double)distance / (long double)pace->speed;
     if (slowed > (long double)PACE_FAR_NS || slowed < -(long double)PACE_FAR_NS)
         return slowed > 0 ? PACE_FAR_NS : -PACE_FAR_NS;
-    return (int64_t)slowed;
+    return (int64_t)(slowed + (slowed < 0 ? -0.5l : 0.5l));
 }
 
 int64_t tape_pace_due(struct tape_pace *pace, int64_t recv_ns, int64_t now_ns)
