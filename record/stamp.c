@@ -45,14 +45,17 @@ static void read_controls(struct tape_stamp *stamp, struct msghdr *message)
     }
 }
 
-static ssize_t receive(struct tape_stamp *stamp, void *to, size_t bytes)
+/* One recvmsg over to and, behind it, the read-ahead buffer (which is empty). */
+static ssize_t receive(struct tape_stamp *stamp, void *to, size_t bytes, size_t ahead_bytes)
 {
     union {
         struct cmsghdr align;
         char room[CMSG_SPACE(sizeof(struct scm_timestamping)) + CMSG_SPACE(sizeof(int)) + 64];
     } control;
-    struct iovec part = {.iov_base = to, .iov_len = bytes};
-    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room};
+    struct iovec parts[2] = {{.iov_base = to, .iov_len = bytes},
+                             {.iov_base = stamp->ahead, .iov_len = ahead_bytes}};
+    struct msghdr message = {
+        .msg_iov = parts, .msg_iovlen = ahead_bytes ? 2 : 1, .msg_control = control.room};
     ssize_t got;
     if (stamp->drained) {
         stamp->drained = 0;
@@ -73,25 +76,31 @@ static ssize_t receive(struct tape_stamp *stamp, void *to, size_t bytes)
     } else if (got == 0 && bytes > 0) {
         stamp->ended = 1;
     }
-    return got;
+    if (got <= (ssize_t)bytes)
+        return got;
+    stamp->from = 0;
+    stamp->to = (uint32_t)((size_t)got - bytes);
+    return (ssize_t)bytes;
 }
 
 ssize_t tape_stamp_read(struct tape_stamp *stamp, void *to, size_t bytes)
 {
-    return receive(stamp, to, bytes);
+    return receive(stamp, to, bytes, 0);
+}
+
+/* With a backlog of small records one system call is to fetch many of them; of large ones each has
+ * its own, straight to where it belongs, and only the next header is read ahead. */
+static size_t ahead_of(const struct tape_stamp *stamp, size_t bytes)
+{
+    if (stamp->queued <= bytes + TAPE_STAMP_BACKLOG_BYTES)
+        return 0;
+    return bytes < TAPE_STAMP_LARGE_BYTES ? TAPE_STAMP_AHEAD_BYTES : TAPE_STAMP_HEADER_BYTES;
 }
 
 ssize_t tape_stamp_read_adaptive(struct tape_stamp *stamp, void *to, size_t bytes)
 {
-    if (stamp->from == stamp->to) {
-        if (stamp->queued <= bytes + TAPE_STAMP_BACKLOG_BYTES)
-            return receive(stamp, to, bytes);
-        ssize_t got = receive(stamp, stamp->ahead, TAPE_STAMP_AHEAD_BYTES);
-        if (got <= 0)
-            return got;
-        stamp->from = 0;
-        stamp->to = (uint32_t)got;
-    }
+    if (stamp->from == stamp->to)
+        return receive(stamp, to, bytes, ahead_of(stamp, bytes));
     size_t part = stamp->to - stamp->from;
     if (part > bytes)
         part = bytes;

@@ -7,9 +7,10 @@
 #include <sys/types.h>
 
 enum {
-    TAPE_STAMP_AHEAD_BYTES = 64 << 10, /* one large read */
-    TAPE_STAMP_BACKLOG_BYTES =
-        2 << 10 /* queued beyond what is asked: more than this is a backlog */
+    TAPE_STAMP_AHEAD_BYTES = 64 << 10,  /* one large read */
+    TAPE_STAMP_BACKLOG_BYTES = 2 << 10, /* queued beyond what is asked: more is a backlog */
+    TAPE_STAMP_LARGE_BYTES = 4 << 10,   /* asked for: it is worth a read of its own */
+    TAPE_STAMP_HEADER_BYTES = 5,        /* of a TLS record */
 };
 
 /*
