@@ -36,6 +36,10 @@ struct tape_index *tape_index_open_memory(struct tape_archive *archive, struct t
 struct tape_index *tape_index_open_read(struct tape_archive *archive, struct tape_error *error);
 void tape_index_close(struct tape_index *index);
 
+/* tape_index_copy(to, from, error): all of ${from} into ${to}, which is one in memory: for readers
+ * that complete what index.db does not hold yet without writing to it. 0 or a status. */
+int tape_index_copy(struct tape_index *to, struct tape_index *from, struct tape_error *error);
+
 /* tape_index_next_ordinal(index): the first ordinal that is not in it yet. */
 uint64_t tape_index_next_ordinal(struct tape_index *index);
 
@@ -43,7 +47,9 @@ uint64_t tape_index_next_ordinal(struct tape_index *index);
 uint32_t tape_index_last_session(struct tape_index *index);
 uint32_t tape_index_last_connection(struct tape_index *index);
 
-/* tape_index_load_state(index, summariser, error): the state that spans blocks, from the tables. */
+/* tape_index_load_state(index, summariser, error): the state that spans blocks, from the tables. A
+ * writer's index whose tables contradict themselves (or were folded with other sequence rules than
+ * those compiled in) is emptied: next_ordinal is 0 then, and so is the state. */
 int tape_index_load_state(struct tape_index *index, struct tape_summariser *summariser,
                           struct tape_error *error);
 

@@ -1,6 +1,5 @@
 #include "replay/catalog.h"
 
-#include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -23,19 +22,6 @@ static uint64_t next_ordinal(struct tape_archive *archive, struct tape_error *er
     return 0;
 }
 
-/* Copies all of index.db: what follows is folded into the copy, never into the file. */
-static int copy_database(struct tape_index *to, struct tape_index *from, struct tape_error *error)
-{
-    sqlite3_backup *backup =
-        sqlite3_backup_init(tape_index_handle(to), "main", tape_index_handle(from), "main");
-    int code = backup ? sqlite3_backup_step(backup, -1) : SQLITE_ERROR;
-    sqlite3_backup_finish(backup);
-    if (code == SQLITE_DONE)
-        return 0;
-    return tape_error_set(error, TAPE_FAILED, "index.db: cannot be copied: %s",
-                          sqlite3_errstr(code));
-}
-
 /* An index in memory of everything: from a copy of index.db where there is one. */
 static struct tape_index *complete(struct tape_archive *archive, struct tape_index *file,
                                    struct tape_error *error)
@@ -44,7 +30,7 @@ static struct tape_index *complete(struct tape_archive *archive, struct tape_ind
     struct tape_index *memory = tape_index_open_memory(archive, error);
     int status = memory ? 0 : TAPE_FAILED;
     if (status == 0 && file)
-        status = copy_database(memory, file, error);
+        status = tape_index_copy(memory, file, error);
     if (status == 0 && !(summariser = tape_summariser_new(error)))
         status = TAPE_FAILED;
     if (status == 0)

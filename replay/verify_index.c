@@ -277,15 +277,9 @@ static int open_fold(struct fold *fold, struct tape_archive *archive, struct tap
     fold->index = tape_index_open_memory(archive, error);
     if (!fold->index)
         return error->status;
-    if (from) {
-        sqlite3_backup *backup = sqlite3_backup_init(tape_index_handle(fold->index), "main",
-                                                     tape_index_handle(from), "main");
-        int code = backup ? sqlite3_backup_step(backup, -1) : SQLITE_ERROR;
-        sqlite3_backup_finish(backup);
-        if (code != SQLITE_DONE)
-            return tape_error_set(error, TAPE_FAILED, "index.db: cannot be copied: %s",
-                                  sqlite3_errstr(code));
-    }
+    int status = from ? tape_index_copy(fold->index, from, error) : 0;
+    if (status < 0)
+        return status;
     fold->summariser = tape_summariser_new(error);
     if (!fold->summariser)
         return error->status;
