@@ -246,6 +246,9 @@ size_t tape_import_number(const char *text, size_t bytes, int64_t *value)
         if (negative || (at < bytes && text[at] >= '0' && text[at] <= '9'))
             return 0;
     }
+    size_t cannot_overflow = at + 18 < bytes ? at + 18 : bytes;
+    for (; at < cannot_overflow && text[at] >= '0' && text[at] <= '9'; at++)
+        sum = sum * 10 + (uint64_t)(text[at] - '0');
     for (; at < bytes && text[at] >= '0' && text[at] <= '9'; at++) {
         uint64_t digit = (uint64_t)(text[at] - '0');
         if (sum > (limit - digit) / 10)

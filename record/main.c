@@ -291,8 +291,7 @@ static int close_store(struct run *run, const char *reason, struct tape_error *e
 {
     struct tape_error closing = {0};
     struct tape_store_state state;
-    tape_store_read_state(run->store, &state);
-    int status = tape_store_close(run->store, reason, &closing);
+    int status = tape_store_end(run->store, reason, &state, &closing);
     run->store = NULL;
     tape_progress_end(&run->progress);
     if (status < 0 && error->status == 0)

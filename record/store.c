@@ -496,6 +496,43 @@ struct tape_store *tape_store_open(const char *path, const struct tape_store_opt
     return NULL;
 }
 
+/* ---- state ---- */
+
+static void fill_state(const struct tape_store *store, const struct tape_writer_state *writer,
+                       struct tape_store_state *state)
+{
+    struct tape_sync_state sync;
+    struct tape_ring_state ring;
+    memset(state, 0, sizeof *state);
+    tape_sync_read_state(store->sync, &sync);
+    tape_ring_read_state(store->ring, &ring);
+    state->records = atomic_load_explicit(&store->records, memory_order_relaxed);
+    state->frames = atomic_load_explicit(&store->frames, memory_order_relaxed);
+    state->frame_bytes = atomic_load_explicit(&store->frame_bytes, memory_order_relaxed);
+    state->last_frame_ns = atomic_load_explicit(&store->last_frame_ns, memory_order_relaxed);
+    state->discarded_frames = atomic_load_explicit(&store->discarded_frames, memory_order_relaxed);
+    state->discarded_bytes = atomic_load_explicit(&store->discarded_bytes, memory_order_relaxed);
+    state->written_records = writer->records;
+    state->stored_bytes = writer->stored_bytes;
+    state->durable_records = sync.durable_ordinal - store->first_ordinal;
+    state->ring_bytes = ring.bytes;
+    state->ring_used_bytes = ring.head_position - ring.durable_position;
+    state->recovered_records = store->resume.recovered.ring_records;
+    state->torn_bytes = store->resume.recovered.torn_bytes;
+    state->session = store->session;
+    state->disk_full = writer->disk_full;
+    state->failed = writer->failed;
+    state->index_broken = sync.index_broken;
+    memcpy(state->message, writer->message, sizeof state->message);
+}
+
+void tape_store_read_state(const struct tape_store *store, struct tape_store_state *state)
+{
+    struct tape_writer_state writer;
+    tape_writer_read_state(store->writer, &writer);
+    fill_state(store, &writer, state);
+}
+
 /* ---- closing ---- */
 
 /* Events that still find no room are told by their absence: the session then has no end. */
@@ -521,11 +558,15 @@ static void end_session(struct tape_store *store, const char *reason)
     }
 }
 
-int tape_store_close(struct tape_store *store, const char *reason, struct tape_error *error)
+int tape_store_end(struct tape_store *store, const char *reason, struct tape_store_state *state,
+                   struct tape_error *error)
 {
+    struct tape_writer_state writer;
     end_session(store, reason);
     tape_ring_close(store->ring);
-    int status = tape_writer_finish(store->writer, error);
+    int status = tape_writer_finish(store->writer, &writer, error);
+    if (state)
+        fill_state(store, &writer, state);
     if (status == 0) {
         unlink(store->ring_path);
         tape_archive_set_owner(store->archive, "", tape_clock_realtime(), NULL);
@@ -537,35 +578,9 @@ int tape_store_close(struct tape_store *store, const char *reason, struct tape_e
     return status;
 }
 
-/* ---- state ---- */
-
-void tape_store_read_state(const struct tape_store *store, struct tape_store_state *state)
+int tape_store_close(struct tape_store *store, const char *reason, struct tape_error *error)
 {
-    struct tape_writer_state writer;
-    struct tape_sync_state sync;
-    struct tape_ring_state ring;
-    memset(state, 0, sizeof *state);
-    tape_writer_read_state(store->writer, &writer);
-    tape_sync_read_state(store->sync, &sync);
-    tape_ring_read_state(store->ring, &ring);
-    state->records = atomic_load_explicit(&store->records, memory_order_relaxed);
-    state->frames = atomic_load_explicit(&store->frames, memory_order_relaxed);
-    state->frame_bytes = atomic_load_explicit(&store->frame_bytes, memory_order_relaxed);
-    state->last_frame_ns = atomic_load_explicit(&store->last_frame_ns, memory_order_relaxed);
-    state->discarded_frames = atomic_load_explicit(&store->discarded_frames, memory_order_relaxed);
-    state->discarded_bytes = atomic_load_explicit(&store->discarded_bytes, memory_order_relaxed);
-    state->written_records = writer.records;
-    state->stored_bytes = writer.stored_bytes;
-    state->durable_records = sync.durable_ordinal - store->first_ordinal;
-    state->ring_bytes = ring.bytes;
-    state->ring_used_bytes = ring.head_position - ring.durable_position;
-    state->recovered_records = store->resume.recovered.ring_records;
-    state->torn_bytes = store->resume.recovered.torn_bytes;
-    state->session = store->session;
-    state->disk_full = writer.disk_full;
-    state->failed = writer.failed;
-    state->index_broken = sync.index_broken;
-    memcpy(state->message, writer.message, sizeof state->message);
+    return tape_store_end(store, reason, NULL, error);
 }
 
 struct tape_archive *tape_store_archive(struct tape_store *store)

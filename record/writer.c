@@ -570,19 +570,6 @@ struct tape_writer *tape_writer_start(const struct tape_writer_options *options,
     return NULL;
 }
 
-int tape_writer_finish(struct tape_writer *writer, struct tape_error *error)
-{
-    atomic_store_explicit(&writer->finish, 1, memory_order_release);
-    pthread_join(writer->thread, NULL);
-    int status = writer->result;
-    if (status < 0 && writer->last_error.status < 0)
-        tape_error_set(error, writer->last_error.status, "%s", writer->last_error.text);
-    else if (status < 0)
-        tape_error_set(error, status, "the ring is damaged");
-    free_writer(writer);
-    return status;
-}
-
 void tape_writer_read_state(struct tape_writer *writer, struct tape_writer_state *state)
 {
     state->records = atomic_load_explicit(&writer->records, memory_order_relaxed);
@@ -597,4 +584,20 @@ void tape_writer_read_state(struct tape_writer *writer, struct tape_writer_state
 int tape_writer_disk_full(const struct tape_writer *writer)
 {
     return atomic_load_explicit(&writer->disk_full, memory_order_relaxed);
+}
+
+int tape_writer_finish(struct tape_writer *writer, struct tape_writer_state *state,
+                       struct tape_error *error)
+{
+    atomic_store_explicit(&writer->finish, 1, memory_order_release);
+    pthread_join(writer->thread, NULL);
+    int status = writer->result;
+    if (status < 0 && writer->last_error.status < 0)
+        tape_error_set(error, writer->last_error.status, "%s", writer->last_error.text);
+    else if (status < 0)
+        tape_error_set(error, status, "the ring is damaged");
+    if (state)
+        tape_writer_read_state(writer, state);
+    free_writer(writer);
+    return status;
 }

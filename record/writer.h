@@ -33,10 +33,6 @@ struct tape_writer; /* opaque */
 struct tape_writer *tape_writer_start(const struct tape_writer_options *options,
                                       struct tape_error *error);
 
-/* tape_writer_finish(writer, error): after tape_ring_close: drains the ring, seals, waits until all
- * is durable; joins, frees. 0, or a status when records stay in the ring. */
-int tape_writer_finish(struct tape_writer *writer, struct tape_error *error);
-
 /* Any thread. */
 struct tape_writer_state {
     uint64_t records, stored_bytes; /* in blocks written */
@@ -45,6 +41,12 @@ struct tape_writer_state {
     char message[256];
 };
 void tape_writer_read_state(struct tape_writer *writer, struct tape_writer_state *state);
+
+/* tape_writer_finish(writer, state, error): after tape_ring_close: drains the ring, seals, waits
+ * until all is durable; joins, frees. state (may be NULL) is filled with how it ended. 0, or a
+ * status when records stay in the ring. */
+int tape_writer_finish(struct tape_writer *writer, struct tape_writer_state *state,
+                       struct tape_error *error);
 
 /* tape_writer_disk_full(writer): the one field, cheaply. */
 int tape_writer_disk_full(const struct tape_writer *writer);
