@@ -129,13 +129,13 @@ class Market:
             for symbol in self.symbols:
                 symbol.told_update_id = self.update_id - symbol.trade_id % 1000
         self.now = start_ns
-        self.unpaid = 0  # messages made that the quiet before the next burst has to make up for
+        self.owed = 0  # ns of quiet for the messages made so far, so that the mean rate comes out
         self.timers = []  # (due, sequence, interval, emit, symbol, stream)
         timed_rate = 0
         for stream in self.streams:
             for symbol in self.symbols:
                 timed_rate += self.wind(stream, symbol)
-        self.event_rate = max(rate - timed_rate, rate // 4, 1)
+        self.share = 1_000_000_000 // max(rate - timed_rate, rate // 4, 1)
         self.quotes = "bookTicker" in self.streams
         self.trades = "trade" in self.streams
         self.liquidations = self.futures and "forceOrder" in self.streams
@@ -170,24 +170,29 @@ class Market:
     def messages(self):
         """Endless: (receive ns, stream, payload)."""
         while True:
-            # Quiet pays for what was made before it, so that the mean rate comes out: 9 units at the
-            # mean of the draw.
-            unit, self.unpaid = self.unpaid * 1_000_000_000 // self.event_rate // 9, 0
-            quiet = (1 << self.dice.halvings(10)) * (unit + self.dice.below(unit + 1))
-            yield from self.until(self.now + quiet)
+            yield from self.until(self.now + self.quiet())
             symbol = self.symbols[min(self.dice.halvings(6), len(self.symbols) - 1)]
-            length = self.burst_length()
-            while self.unpaid < length:
+            left = self.burst_length()
+            while left > 0:
                 for item in self.happening(symbol):
                     self.now += 400 + self.dice.below(1000)
-                    self.unpaid += 1
+                    self.owed += self.share
+                    left -= 1
                     yield (self.now,) + item
                 if not self.quotes:  # what happened is told by timed streams alone
-                    self.unpaid += 1
+                    self.owed += self.share
+                    left -= 1
 
     def burst_length(self):
         power = self.dice.halvings(9)
         return (1 << power) + self.dice.below(1 << power)
+
+    def quiet(self):
+        """Time that the messages made so far still owe, times a heavy-tailed draw, at most 250 ms."""
+        draw = (4 << self.dice.halvings(5)) + self.dice.below(16)
+        quiet = min(max(self.owed, self.share) * draw // 16, 250 * MS)
+        self.owed -= quiet
+        return quiet
 
     def until(self, when):
         while self.timers and self.timers[0][0] <= when:
@@ -196,7 +201,7 @@ class Market:
             self.now = max(self.now, due + 20_000 + self.dice.below(2 * MS))
             for item in emit(symbol, stream):
                 self.now += 600 + self.dice.below(3000)
-                self.unpaid += stream == "aggTrade"
+                self.owed += self.share if stream == "aggTrade" else 0
                 yield (self.now,) + item
         self.now = max(self.now, when)
 

@@ -22,6 +22,7 @@ import collections
 import hashlib
 import http
 import json
+import logging
 import os
 import pathlib
 import random
@@ -80,14 +81,15 @@ class Connection:
         self.streams = []
         self.queue = collections.deque()
         self.wake = asyncio.Event()
-        self.file = open(log / ("connection-%d.txt" % number), "w", encoding="utf-8")  # pylint: disable=consider-using-with
+        self.file = log and open(log / ("connection-%d.txt" % number), "w", encoding="utf-8")  # pylint: disable=consider-using-with
         self.sent = self.data = self.unsure = self.pings = self.pongs = 0
         self.opened, self.ended, self.requests = time.time_ns(), "", collections.deque(maxlen=64)
         self.started = False
 
     async def send(self, payload, data=True):
-        self.file.write(payload)
-        self.file.write("\n")
+        if self.file:
+            self.file.write(payload)
+            self.file.write("\n")
         self.sent += 1
         self.data += data
         self.unsure = 1
@@ -101,13 +103,15 @@ class Connection:
         return not routed or is_public(stream) != self.path.startswith("/market")
 
     def summary(self):
-        self.file.close()
-        text = pathlib.Path(self.file.name).read_bytes()
+        digest = ""
+        if self.file:
+            self.file.close()
+            digest = hashlib.sha256(pathlib.Path(self.file.name).read_bytes()).hexdigest()
         return {"connection": self.number, "path": self.path, "key": self.key,
                 "streams": self.streams, "sent": self.sent,
                 "data": self.data, "unsure": self.unsure, "pings": self.pings, "pongs": self.pongs,
                 "ended": self.ended or "open", "opened_ns": str(self.opened),
-                "sha256": hashlib.sha256(text).hexdigest()}
+                "sha256": digest}
 
 
 class Exchange:
@@ -145,7 +149,8 @@ class Exchange:
         request = socket_ if LEGACY else socket_.request
         key = (socket_.request_headers if LEGACY else request.headers)["Sec-WebSocket-Key"]
         path = request.path
-        connection = Connection(len(self.connections) + 1, socket_, path.partition("?")[0], key, self.log)
+        connection = Connection(len(self.connections) + 1, socket_, path.partition("?")[0], key,
+                                None if self.options.no_payloads else self.log)
         self.connections.append(connection)
         self.live[connection.number] = connection
         if "streams=" in path:
@@ -210,6 +215,8 @@ class Exchange:
             await asyncio.sleep(self.options.ping_ms / 1000)
             size = self.random.choice((0, 13, 13, 13, 125, 1 + self.random.randrange(124)))
             data = str(time.time_ns() // 10**6).encode() if size == 13 else self.random.randbytes(size)
+            if connection.ended:
+                return
             try:
                 answered = await connection.socket.ping(data)
                 connection.pings += 1
@@ -233,7 +240,7 @@ class Exchange:
         while True:
             await connection.wake.wait()
             connection.wake.clear()
-            while connection.queue:
+            while connection.queue and not connection.ended:
                 await connection.send(connection.queue.popleft())
                 await self.maybe_cut(connection)
 
@@ -244,14 +251,17 @@ class Exchange:
         await asyncio.sleep(self.options.wait_ms / 1000)
         step = 1 / self.options.rate if self.options.rate else 0
         due, at = time.monotonic(), self.cursor[connection.path]
-        while at < len(self.lines):
+        while at < len(self.lines) * self.options.repeat:
+            if connection.ended:
+                return
             if step and time.monotonic() < due:
                 await asyncio.sleep(max(0.001, due - time.monotonic()))
             due += step
             at += 1
             self.cursor[connection.path] = at
-            if self.names is None or connection.delivers(self.names[at - 1], self.routed):
-                await self.send_line(connection, self.lines[at - 1], at)
+            line = (at - 1) % len(self.lines)
+            if self.names is None or connection.delivers(self.names[line], self.routed):
+                await self.send_line(connection, self.lines[line], at)
                 await self.maybe_cut(connection)
         self.say("all sent", connection=connection.number, sent=connection.sent)
         if self.options.then == "close":
@@ -261,7 +271,8 @@ class Exchange:
     async def send_line(self, connection, payload, at):
         if self.options.fragment and at % self.options.fragment == 0 and len(payload) > 8:
             third = len(payload) // 3
-            connection.file.write(payload + "\n")
+            if connection.file:
+                connection.file.write(payload + "\n")
             connection.sent, connection.data = connection.sent + 1, connection.data + 1
             await connection.socket.send([payload[:third], payload[third:2 * third], payload[2 * third:]])
         else:
@@ -359,6 +370,7 @@ def names(text):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
+    parser.add_argument("--no-payloads", action="store_true", help="log no payloads: for long runs")
     parser.add_argument("--log", type=pathlib.Path, required=True, metavar="DIR")
     parser.add_argument("--cert")
     parser.add_argument("--key")
@@ -369,6 +381,7 @@ def main():
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rate", type=int, default=0, help="a second; lines: 0 as fast as can be")
     parser.add_argument("--lines", metavar="FILE")
+    parser.add_argument("--repeat", type=int, default=1, help="send the lines so many times over")
     parser.add_argument("--all", action="store_true", help="send every line whatever is subscribed")
     parser.add_argument("--unasked", action="store_true", help="do not wait for a subscription")
     parser.add_argument("--then", choices=("idle", "close"), default="idle", help="after the last line")
@@ -382,6 +395,7 @@ def main():
     parser.add_argument("--control", action="store_true", help="commands on standard input")
     options = parser.parse_args()
     os.makedirs(options.log, exist_ok=True)
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # "socket.send() raised": clients are killed here
     asyncio.run(Exchange(options).run())
 
 

@@ -106,14 +106,19 @@ def expected_digest(archive, pairs):
 
 def report_gaps(archive):
     gaps = rig.query(archive, "select kind, cause, count(*) n, max(to_ns - from_ns) ns from gap"
-                              " group by kind, cause order by min(from_ns)")
+                              " group by kind, cause, to_ns is null order by min(from_ns)")
     for gap in gaps:
-        length = "open" if gap["ns"] is None else "up to %.2f s" % (gap["ns"] / 1e9)
-        row("  %s" % gap["kind"], ("%d rows, %s: %s" % (gap["n"], length, gap["cause"]))[:58])
+        length = "from the end on" if gap["ns"] is None else "up to %.2f s" % (gap["ns"] / 1e9)
+        words = gap["cause"].split(": ")
+        cause = words[0] + (" (%s)" % words[-1] if len(words) > 1 else "")
+        row("  " + gap["kind"], "%d rows, %s: %s" % (gap["n"], length, cause[:40]))
     kinds = {gap["kind"] for gap in gaps}
     expect("disconnect" in kinds, "no gap row for the connection that was cut")
     expect("recorder" in kinds, "no gap row for the time between kill and restart")
-    return sum(gap["n"] for gap in gaps)
+
+
+def count_frames(archive):
+    return sum(r.kind == read_archive.FRAME_IN for r in read_archive.Archive(archive).records())
 
 
 def count_disk(folder):
@@ -133,11 +138,12 @@ def report(scratch, archive, summary, head, tail):
     raw, told = rig.call("tape-replay", "play", "--speed", "max", "--format", "raw", archive)
     digest, wanted = hashlib.sha256(raw).hexdigest(), expected_digest(archive, pairs)
     print()
-    row("messages recorded", "%s in %d connections; %d of %d pings answered" %
-        (format(kept, ","), len(summary), pongs, pings))
-    row("lost", "%d (all %s records that reached the ring at the kill are kept)" %
-        (lost, format(head, ",")))
-    row("in flight", "%d sent into sockets that were dead; inside these gap rows:" % flight)
+    row("frames recorded", "%s, %s of them messages, in %d connections" %
+        (format(count_frames(archive), ","), format(kept, ","), len(summary)))
+    row("pings answered", "%d of %d, the payload copied" % (pongs, pings))
+    row("lost", "%d of %s that had reached the ring at the kill" % (lost, format(head, ",")))
+    row("in flight", "%d sent into sockets that were dead, inside the gap rows" % flight)
+    row("gap rows", "one a stream, with the cause:")
     report_gaps(archive)
     stored, packed = count_disk(archive), len(gzip.compress(lines, 6))
     row("size", "%s B in segments, gzip -6 of the lines %s B" % (format(stored, ","), format(packed, ",")))
@@ -163,12 +169,13 @@ def main():
         head, tail = perform(scratch, archive, exchange)
         summary = exchange.stop()
     report(scratch, archive, summary, head, tail)
-    shown = os.path.relpath(archive)
+    inside = pathlib.Path.cwd() in archive.parents
+    shown = os.path.relpath(archive) if inside else str(archive)
     print("\n  It took %.0f s. The archive is %s; try:" % (time.monotonic() - began, shown))
-    program = os.path.relpath(rig.BUILD / "tape-replay")
+    program = os.path.relpath(rig.BUILD / "tape-replay") if inside else rig.BUILD / "tape-replay"
     print("    %s ls %s" % (program, shown))
-    print("    %s play --stream 'btcusdt@*' --format ndjson %s | head" % (program, shown))
-    print("    sqlite3 -readonly -box %s/index.db 'select * from v_coverage'" % shown)
+    print("    %s play --format ndjson %s | head -3" % (program, shown))
+    print("    sqlite3 -readonly -box %s/index.db 'select * from v_gap'" % shown)
     shutil.rmtree(scratch)
 
 

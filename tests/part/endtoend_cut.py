@@ -17,7 +17,9 @@ def arrive(recorder, exchange, number):
     """Until the exchange has sent messages on its connection of that number and they were kept."""
     exchange.wait_for("request", connection=number)
     log = exchange.log / ("connection-%d.txt" % number)
-    recorder.wait_until(lambda: log.stat().st_size > 20000, "messages on connection %d" % number)
+    recorder.wait_until(lambda: log.stat().st_size > 20000 and all(
+        b'"stream":"%s"' % stream.encode() in log.read_bytes() for stream in STREAMS),
+        "messages of every stream on connection %d" % number)
 
 
 def main(scratch):
