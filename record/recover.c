@@ -387,6 +387,8 @@ static int copy_ring(struct recovery *recovery, struct tape_ring *ring, const ch
 
 /* ---- rings ---- */
 
+static const char shared_prefix[] = "/dev/shm/tapedeck-";
+
 /* Another user's file of that name is not opened; nor is one that is in use: a copy of an archive
  * has its id, and a recorder may be at work on the original. */
 static int is_left_over(const char *path)
@@ -401,6 +403,23 @@ static int is_left_over(const char *path)
     return left_over;
 }
 
+/* Killed while the ring was being made: its checksum is written last, before any record. The name
+ * must be one that we make, not one that LOCK merely tells. */
+static int was_never_finished(const struct recovery *recovery, const char *path)
+{
+    static const uint8_t none[4];
+    uint8_t header[12];
+    char own[TAPE_ARCHIVE_PATH_BYTES + 8];
+    snprintf(own, sizeof own, "%s/ring", tape_archive_path(recovery->archive));
+    if (strncmp(path, shared_prefix, sizeof shared_prefix - 1) != 0 && strcmp(path, own) != 0)
+        return 0;
+    int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t got = fd < 0 ? -1 : pread(fd, header, sizeof header, 0);
+    if (fd >= 0)
+        close(fd);
+    return got >= 0 && (got < (ssize_t)sizeof header || memcmp(header + 8, none, 4) == 0);
+}
+
 static int save_ring(struct recovery *recovery, const char *path, struct tape_error *error)
 {
     struct tape_error trouble = {0};
@@ -408,7 +427,8 @@ static int save_ring(struct recovery *recovery, const char *path, struct tape_er
         return 0;
     struct tape_ring *ring = tape_ring_attach(path, tape_archive_id(recovery->archive), &trouble);
     if (ring == NULL) {
-        say(recovery, "%s: left as it is", trouble.text);
+        if (!was_never_finished(recovery, path))
+            say(recovery, "%s: left as it is", trouble.text);
         return 0;
     }
     int status = copy_ring(recovery, ring, path, error);
@@ -427,8 +447,8 @@ struct paths {
 static void find_rings(const struct recovery *recovery, struct paths *paths)
 {
     struct tape_archive_owner owner = {0};
-    char pattern[80] = "/dev/shm/tapedeck-";
-    size_t used = strlen(pattern);
+    char pattern[80];
+    size_t used = (size_t)snprintf(pattern, sizeof pattern, "%s", shared_prefix);
     const uint8_t *id = tape_archive_id(recovery->archive);
     for (int i = 0; i < 16; i++)
         used += (size_t)snprintf(pattern + used, sizeof pattern - used, "%02x", id[i]);
@@ -459,10 +479,9 @@ static int remove_ring(struct recovery *recovery, const char *path, struct tape_
     if (!is_left_over(path))
         return 0;
     struct tape_ring *ring = tape_ring_attach(path, tape_archive_id(recovery->archive), NULL);
-    if (ring == NULL)
-        return 0; /* not this archive's */
+    if (ring != NULL || was_never_finished(recovery, path))
+        unlink(path);
     tape_ring_free(ring);
-    unlink(path);
     return 0;
 }
 
