@@ -47,7 +47,7 @@ def skip(why):
 
 def run_main(main):
     """Runs a test's main(scratch directory); the directory is kept when it failed."""
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="tapedeck-"))
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="tape-part-"))
     try:
         main(scratch)
     except Failed as failure:

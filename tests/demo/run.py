@@ -69,7 +69,7 @@ def perform(scratch, archive, exchange):
         time.sleep(PHASE_S)
         recorder.kill()
         head, tail = ring_at_the_kill(archive)
-    step("tape-record killed with SIGKILL after %s records, %s of them only in the ring" %
+    step("the recorder got SIGKILL after %s records, %s of them only in the ring" %
          (format(head, ","), format(len(tail), ",")))
     time.sleep(0.5)
     with rig.Recorder(scratch, *words) as recorder:
@@ -157,14 +157,14 @@ def report(scratch, archive, summary, head, tail):
 
 def main():
     began = time.monotonic()
-    scratch = pathlib.Path(tempfile.mkdtemp(prefix="tapedeck-demo-"))
+    scratch = pathlib.Path(tempfile.mkdtemp(prefix="tape-demo-"))
     archive = rig.BUILD / "demo" / "tape"
     shutil.rmtree(archive.parent, ignore_errors=True)
     os.makedirs(archive.parent)
     rig.make_certificates(scratch)
     with rig.Exchange(scratch / "log", "--rate", RATE, "--symbols", "btcusdt,ethusdt", "--seed", 5,
                       certificates=scratch) as exchange:
-        print("Tapedeck demo: a local exchange (python3-websockets, TLS) at %s" % exchange.url)
+        print("Tapedeck demo: a local TLS exchange (python3-websockets), %s" % exchange.url)
         step(SHOWN)
         head, tail = perform(scratch, archive, exchange)
         summary = exchange.stop()
