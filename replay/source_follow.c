@@ -105,12 +105,13 @@ static int enter_ring(struct tape_source *source, struct tape_error *error)
 static int conclude(struct tape_source *source, struct tape_error *error)
 {
     struct tape_source_follow *follow = &source->follow;
-    int ended = source->last_record_kind == TAPE_RECORD_SESSION_END;
-    if (!ended && !follow->drained) {
+    /* The ring first: a later recorder may have died before anything of it came to a segment. */
+    if (!follow->drained) {
         int got = enter_ring(source, error);
         if (got != TAPE_SOURCE_NOTHING)
             return got;
     }
+    int ended = source->last_record_kind == TAPE_RECORD_SESSION_END;
     return ended || !follow->met ? 0 : TAPE_SOURCE_NOTHING;
 }
 
