@@ -335,6 +335,7 @@ static const char *read_list(const char *at, const char *end, unsigned outer)
         at = read_plain_levels(at, end, &closed);
         if (closed)
             return at + 1;
+        at = tape_scan_space(at, end);
 #endif
         at = tape_scan_value(at, end, outer + 1);
         if (!at)
@@ -443,15 +444,15 @@ static inline __attribute__((always_inline)) const char *walk(struct reader *rea
                 reader->raw = 1;
             if (level == INNER || !reader->wrapper)
                 note(reader, place, from, at, mode);
-            if (mode == SCAN && reader->wanted && !(reader->wanted & ~reader->seen)) {
-                reader->done = 1;
-                return at;
-            }
         }
         if (at < end && (unsigned char)*at <= ' ')
             at = tape_scan_space(at, end);
         if (at == end || (*at != ',' && *at != '}'))
             return NULL;
+        if (mode == SCAN && reader->wanted && !(reader->wanted & ~reader->seen)) {
+            reader->done = 1;
+            return at;
+        }
         if (*at++ == '}')
             return at;
         if (at < end && (unsigned char)*at <= ' ')
@@ -718,7 +719,8 @@ int tape_tick_next_level(struct tape_slice *list, struct tape_decimal *price,
         at = tape_scan_space(at + 1, end);
     }
     at = read_level(at, end, price, quantity);
-    if (!at)
+    at = at ? tape_scan_space(at, end) : NULL;
+    if (!at || at == end || (*at != ',' && *at != ']'))
         return -1;
     list->data = at;
     list->bytes = (size_t)(end - at);

@@ -440,7 +440,7 @@ static const struct profile_case profile_cases[] = {
     {"{\"name\": \"x\", \"routes\": [{\"name\": \"r\", \"url\": \"u\"}]}",
      "p.json: line 1, column 15: \"streams\" is missing"},
     {"{\"name\": \"x\", \"routes\": [{\"name\": \"r\", \"url\": \"u\", \"streams\": [5]}]}",
-     "p.json: line 1, column 53: \"streams\" must be a list of strings of printable ASCII, at "
+     "p.json: line 1, column 52: \"streams\" must be a list of strings of printable ASCII, at "
      "least "
      "one"},
     {"{\"name\": \"x\", \"limits\": {\"streams_per_connection\": 1.5}}",
@@ -448,16 +448,16 @@ static const struct profile_case profile_cases[] = {
      "1000000000"},
     {"{\"name\": \"x\", \"routes\": [{\"name\": \"r\", \"url\": \"http://h\", \"streams\": "
      "[\"*\"]}], " SUBSCRIBE ", " LIMITS "}",
-     "p.json: line 1, column 41: \"http://h\" is no URL of the form wss://host/path"},
+     "p.json: line 1, column 40: \"http://h\" is no URL of the form wss://host/path"},
     {"{\"name\": \"x\", \"routes\": [{\"name\": \"r\", \"url\": \"ws://h\", \"streams\": "
      "[\"{a\"]}], " SUBSCRIBE ", " LIMITS "}",
-     "p.json: line 1, column 58: \"{a\" is no pattern: braces {a,b} must pair and not nest, a "
+     "p.json: line 1, column 57: \"{a\" is no pattern: braces {a,b} must pair and not nest, a "
      "pattern have at most 128 bytes, a list stand for at most 256"},
     {"{\"name\": \"x\", \"subscribe\": {\"a\": \"{id}\"}, " ROUTES ", " LIMITS "}",
      "p.json: line 1, column 15: \"subscribe\" must hold the strings \"{streams}\" and \"{id}\", "
      "each once"},
     {"{\"name\": \"x\", \"subscribe\": {\"a\": \"{id}\", \"b\": {\"c\": 1}}, \"limit\": 1}",
-     "p.json: line 1, column 59: unknown key \"limit\" (did you mean \"limits\"?)"},
+     "p.json: line 1, column 58: unknown key \"limit\" (did you mean \"limits\"?)"},
     {"{\"name\": \"x\", \"symbols\": \"upper\", " ROUTES ", " SUBSCRIBE ", " LIMITS "}",
      "p.json: line 1, column 15: \"symbols\" must be \"lower_case\" or \"any\""},
     {"{\"name\": \"x\", " ROUTES ", " SUBSCRIBE ", " LIMITS
