@@ -297,7 +297,7 @@ static int append(struct tape_feed *feed, struct assembly *assembly,
     assembly->recv_ns = record->recv_ns;
     if (assembly->given_up)
         return 0;
-    if (bytes > TAPE_WS_MESSAGE_MAX_BYTES || feed->held + bytes > HELD_MAX_BYTES) {
+    if (bytes > TAPE_WS_MESSAGE_MAX_BYTES || feed->held - assembly->room + bytes > HELD_MAX_BYTES) {
         give_up(feed, assembly);
         return 1;
     }
