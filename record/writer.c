@@ -326,48 +326,64 @@ static int seal_block(struct tape_writer *writer)
 /* What of a file may never have reached the disk must not be read later as if it had: the file is
  * cut back to its durable blocks; one without any is removed. Best effort: where that fails, too,
  * the new segment repeats the ordinals, and readers pass over repeated ones. */
-static void cut_segment(struct tape_writer *writer, const struct tape_sync_block *first)
+static void cut_segment(const struct tape_writer *writer, const struct tape_sync_block *first)
 {
     char path[16 + TAPE_ARCHIVE_NAME_BYTES];
-    if (first->offset > TAPE_SEGMENT_HEADER_BYTES) {
-        int cut = ftruncate(tape_segment_fd(first->segment), (off_t)first->offset);
-        (void)cut;
-    } else {
-        snprintf(path, sizeof path, "segments/%s", first->name);
-        unlinkat(tape_archive_directory_fd(writer->options.archive), path, 0);
+    int directory = tape_archive_directory_fd(writer->options.archive);
+    snprintf(path, sizeof path, "segments/%s", first->name);
+    if (first->offset <= TAPE_SEGMENT_HEADER_BYTES) {
+        unlinkat(directory, path, 0);
+        return;
     }
+    int fd = openat(directory, path, O_WRONLY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    int cut = ftruncate(fd, (off_t)first->offset);
+    (void)cut;
+    close(fd);
 }
 
-/* Cuts and closes every segment that the blocks lie in; frees the orders to seal among them. */
-static struct tape_sync_block *abandon_segments(struct tape_writer *writer,
-                                                struct tape_sync_block *blocks)
+/* Closes every segment that the blocks lie in; takes the orders to seal out from among them. */
+static struct tape_sync_block *close_segments(struct tape_writer *writer,
+                                              struct tape_sync_block *blocks)
 {
     struct tape_sync_block *kept = NULL, **end = &kept;
-    const struct tape_segment_writer *seen = NULL;
+    const struct tape_segment_writer *of_last = NULL;
     while (blocks != NULL) {
         struct tape_sync_block *block = blocks;
         blocks = block->next;
-        if (block->stored != NULL && block->segment != seen) {
-            cut_segment(writer, block);
-            seen = block->segment;
-        }
-        if (block->stored == NULL) {
-            if (block->segment == seen)
-                tape_segment_abandon(block->segment);
-            else
-                tape_segment_seal(block->segment, NULL); /* all of it is durable */
-            seen = NULL;
-            free(block);
+        block->next = NULL;
+        if (block->stored != NULL) {
+            of_last = block->segment;
+            *end = block;
+            end = &block->next;
             continue;
         }
-        block->next = NULL;
-        *end = block;
-        end = &block->next;
+        if (block->segment == of_last)
+            tape_segment_abandon(block->segment);
+        else
+            tape_segment_seal(block->segment, NULL); /* all of it is durable */
+        of_last = NULL;
+        free(block);
     }
     if (writer->segment != NULL)
         tape_segment_abandon(writer->segment);
     writer->segment = NULL;
     return kept;
+}
+
+/* The blocks to write again; what there is of them on the disk is cut off. */
+static struct tape_sync_block *take_unsynced(struct tape_writer *writer)
+{
+    struct tape_sync_block *blocks =
+        close_segments(writer, tape_sync_take_back(writer->options.sync));
+    const char *name = "";
+    for (const struct tape_sync_block *at = blocks; at != NULL; at = at->next) {
+        if (strcmp(at->name, name) != 0)
+            cut_segment(writer, at);
+        name = at->name;
+    }
+    return blocks;
 }
 
 static int begin_segment_after_failure(struct tape_writer *writer)
@@ -410,8 +426,7 @@ static int rewrite_block(struct tape_writer *writer, struct tape_sync_block *blo
  * bytes go to a new file, from memory. */
 static int rewrite_unsynced(struct tape_writer *writer)
 {
-    struct tape_sync_block *blocks =
-        abandon_segments(writer, tape_sync_take_back(writer->options.sync));
+    struct tape_sync_block *blocks = take_unsynced(writer);
     int status = begin_segment_after_failure(writer);
     while (blocks != NULL) {
         struct tape_sync_block *block = blocks;
