@@ -170,23 +170,24 @@ def recorder(bench):
     for record in ("many", "frame"):
         process, port = bench.sender(count, "--record", record, "--lines", bench.lines)
         archive = bench.scratch / f"tape-{record}"
-        began = time.monotonic()
+        began, before = time.monotonic(), os.times()
         try:
             done = subprocess.run(pin(0) + [str(BUILD / "tape-record"), "--quiet", "--url", f"wss://localhost:{port}/stream",
                                             "--ca", str(bench.cert), "--frames", str(count), str(archive)],
                                   stderr=subprocess.PIPE, text=True, timeout=600)
+            wall, after = time.monotonic() - began, os.times()
         finally:
             process.kill()
             process.wait()
-        wall = time.monotonic() - began
+        cpu = (after.children_user + after.children_system - before.children_user - before.children_system)
         if done.returncode:
             print(f"tape-record: exit {done.returncode}: {done.stderr[-300:]}")
             continue
         listed = json.loads(subprocess.run([str(BUILD / "tape-replay"), "ls", "--json", str(archive)],
                                            check=True, stdout=subprocess.PIPE).stdout)
         messages = sum(int(stream["messages"]) for stream in listed["streams"])
-        print(f"{record + ' a record':16} {count / wall / 1e6:.2f} M msg/s with start and seal "
-              f"({messages:,} of {count:,} in the archive)", flush=True)
+        print(f"{record + ' a record':16} {count / wall / 1e6:.2f} M msg/s with start and seal, "
+              f"{count / cpu / 1e6:.2f} M a second of CPU ({messages:,} of {count:,} in the archive)", flush=True)
     return bench.scratch / "tape-many"
 
 
