@@ -328,6 +328,7 @@ struct tape_index *tape_index_open(struct tape_archive *archive, int *rebuilt,
     if (status == TAPE_CORRUPT) {
         close_handle(index);
         index->corrupt = 0;
+        index->now = index->committed = (struct tape_index_place){0};
         status = move_aside(archive, error);
         if (status == 0)
             status = open_for_writing(index, error);

@@ -216,17 +216,36 @@ int tape_index_clear(struct tape_index *index, struct tape_error *error)
     return status;
 }
 
+static int is_empty(struct tape_index *index)
+{
+    sqlite3_stmt *statement = NULL;
+    int empty = 0;
+    if (sqlite3_prepare_v2(
+            index->db,
+            "SELECT 1 FROM (SELECT 1 FROM session UNION ALL SELECT 1 FROM connection "
+            "UNION ALL SELECT 1 FROM stream UNION ALL SELECT 1 FROM subscription "
+            "UNION ALL SELECT 1 FROM block UNION ALL SELECT 1 FROM block_stream "
+            "UNION ALL SELECT 1 FROM gap UNION ALL SELECT 1 FROM clock "
+            "UNION ALL SELECT 1 FROM delay UNION ALL SELECT 1 FROM event) LIMIT 1",
+            -1, &statement, NULL) == SQLITE_OK)
+        empty = sqlite3_step(statement) == SQLITE_DONE;
+    sqlite3_finalize(statement);
+    return empty;
+}
+
 /* 1 when the last block of the index stands in the segments as it says. After a power cut the index
  * may be ahead of them; and whoever copies files about may bring together what does not belong. */
 static int is_of_these(struct tape_index *index, struct tape_archive *archive)
 {
     sqlite3_stmt *statement = NULL;
     struct tape_segment *segment = NULL;
-    int same = index->now.next_ordinal == 0;
-    if (same || sqlite3_prepare_v2(index->db,
-                                   "SELECT segment_id, offset, crc32c, block_id + records "
-                                   "FROM block ORDER BY block_id DESC LIMIT 1",
-                                   -1, &statement, NULL) != SQLITE_OK)
+    int same = 0;
+    if (index->now.next_ordinal == 0)
+        return is_empty(index);
+    if (sqlite3_prepare_v2(index->db,
+                           "SELECT segment_id, offset, crc32c, block_id + records "
+                           "FROM block ORDER BY block_id DESC LIMIT 1",
+                           -1, &statement, NULL) != SQLITE_OK)
         return same;
     if (sqlite3_step(statement) == SQLITE_ROW) {
         const struct tape_archive_entry *entry =
@@ -253,11 +272,6 @@ static int prepare(struct catch_up *run, struct tape_error *error)
     run->in_block = 0;
     if (!is_of_these(run->index, run->archive))
         status = tape_index_clear(run->index, error);
-    if (status == 0)
-        status = tape_index_load_state(run->index, run->summariser, error);
-    if (status != TAPE_CORRUPT)
-        return status;
-    status = tape_index_clear(run->index, error);
     return status < 0 ? status : tape_index_load_state(run->index, run->summariser, error);
 }
 

@@ -205,13 +205,18 @@ static int take_closed(struct tape_index *index, struct tape_summariser *summari
 static int take_counters(struct tape_index *index, struct tape_summariser *summariser,
                          sqlite3_stmt *statement, struct tape_error *error)
 {
+    int64_t gap = sqlite3_column_int64(statement, 0);
+    int64_t subscription = sqlite3_column_int64(statement, 1);
     int64_t floor = sqlite3_column_int64(statement, 3);
-    summariser->next_gap = sqlite3_column_int64(statement, 0) + 1;
-    summariser->next_subscription = sqlite3_column_int64(statement, 1) + 1;
-    summariser->session_open = sqlite3_column_int(statement, 2) != 0;
-    if (floor < 0 || floor > UINT32_MAX || summariser->next_gap < 1 ||
-        summariser->next_subscription < 1)
+    if (gap < 0 || gap >= INT64_MAX / 2)
+        return contradicts(index, error, "gap");
+    if (subscription < 0 || subscription >= INT64_MAX / 2)
+        return contradicts(index, error, "subscription");
+    if (floor < 0 || floor > UINT32_MAX)
         return contradicts(index, error, "connection");
+    summariser->next_gap = gap + 1;
+    summariser->next_subscription = subscription + 1;
+    summariser->session_open = sqlite3_column_int(statement, 2) != 0;
     summariser->closed_floor = (uint32_t)floor;
     return 0;
 }
@@ -238,8 +243,8 @@ static const struct {
      take_counters},
 };
 
-int tape_index_load_state(struct tape_index *index, struct tape_summariser *summariser,
-                          struct tape_error *error)
+static int load(struct tape_index *index, struct tape_summariser *summariser,
+                struct tape_error *error)
 {
     int status = tape_summariser_reset(summariser, error);
     for (size_t i = 0; status == 0 && i < sizeof steps / sizeof steps[0]; i++)
@@ -254,4 +259,15 @@ int tape_index_load_state(struct tape_index *index, struct tape_summariser *summ
     summariser->last_ns = index->now.last_ns;
     summariser->last = NULL;
     return 0;
+}
+
+int tape_index_load_state(struct tape_index *index, struct tape_summariser *summariser,
+                          struct tape_error *error)
+{
+    int status = load(index, summariser, error);
+    if (status != TAPE_CORRUPT || !index->writes || index->in_transaction)
+        return status;
+    index->corrupt = 0;
+    status = tape_index_clear(index, error);
+    return status < 0 ? status : load(index, summariser, error);
 }

@@ -26,12 +26,18 @@ static int64_t civil(int64_t days)
 
 int64_t tape_summary_day(struct tape_summariser *summariser, int64_t ns)
 {
-    if (summariser->day != 0 && (uint64_t)ns - (uint64_t)summariser->day_ns < (uint64_t)DAY_NS)
+    if (summariser->day != 0 && ns >= summariser->day_first_ns && ns <= summariser->day_last_ns)
         return summariser->day;
-    int64_t days = ns / DAY_NS - (ns % DAY_NS < 0);
-    /* the first day of all begins before the smallest number: its start wraps, and so do the
-     * differences that are taken from it */
-    summariser->day_ns = (int64_t)((uint64_t)days * (uint64_t)DAY_NS);
+    int64_t days = ns / DAY_NS - (ns % DAY_NS < 0), first, last;
+    /* the first and the last day of all are cut short by the width of the number */
+    if (__builtin_mul_overflow(days, DAY_NS, &first))
+        first = INT64_MIN;
+    if (__builtin_mul_overflow(days + 1, DAY_NS, &last))
+        last = INT64_MAX;
+    else
+        last--;
+    summariser->day_first_ns = first;
+    summariser->day_last_ns = last;
     summariser->day = civil(days);
     return summariser->day;
 }
@@ -39,13 +45,14 @@ int64_t tape_summary_day(struct tape_summariser *summariser, int64_t ns)
 int64_t tape_summary_gap_put(struct tape_summariser *summariser, const struct tape_summary_gap *gap)
 {
     struct tape_summary_rows *rows = &summariser->rows;
+    int64_t from_ns = gap->from_ns == TAPE_SUMMARY_NONE ? TAPE_SUMMARY_NONE + 1 : gap->from_ns;
     tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_GAP);
     tape_summary_rows_number(rows, summariser->next_gap);
     tape_summary_rows_text(rows, gap->kind);
     tape_summary_rows_number(rows, gap->stream_id);
     tape_summary_rows_number(rows, gap->connection);
-    tape_summary_rows_number(rows, tape_summary_day(summariser, gap->from_ns));
-    tape_summary_rows_number(rows, gap->from_ns);
+    tape_summary_rows_number(rows, tape_summary_day(summariser, from_ns));
+    tape_summary_rows_number(rows, from_ns);
     tape_summary_rows_number(rows, gap->to_ns);
     tape_summary_rows_number(rows, gap->from_id);
     tape_summary_rows_number(rows, gap->to_id);
@@ -192,6 +199,13 @@ int tape_summariser_add(struct tape_summariser *summariser, const struct tape_re
 {
     struct tape_message own;
     struct tape_message *got = message ? message : &own;
+    struct tape_record moved;
+    /* the one time that stands for "none" in the rows; only crafted bytes name it */
+    if (record->recv_ns == TAPE_SUMMARY_NONE) {
+        moved = *record;
+        moved.recv_ns++;
+        record = &moved;
+    }
     if (record->ordinal < summariser->next_ordinal || record->ordinal > INT64_MAX)
         return tape_error_set(
             error, TAPE_USAGE, "summary: record %llu comes where %llu is expected",

@@ -26,6 +26,13 @@ static int64_t number_of(const struct event_view *view, const char *key)
     return tape_event_number(view->body, key, TAPE_SUMMARY_NONE);
 }
 
+/* A time that has to be there: the record's where the body names none. */
+static int64_t time_of(const struct event_view *view, const char *key)
+{
+    int64_t ns = number_of(view, key);
+    return ns == TAPE_SUMMARY_NONE ? view->record->recv_ns : ns;
+}
+
 static void put_number(const struct event_view *view, const char *key)
 {
     tape_summary_rows_number(&view->summariser->rows, number_of(view, key));
@@ -192,8 +199,8 @@ static void answer(struct event_view *view)
 static void sample_clock(struct event_view *view)
 {
     struct tape_summariser *summariser = view->summariser;
-    int64_t now = tape_event_number(view->body, "realtime_ns", view->record->recv_ns);
-    int64_t status = number_of(view, "status"), step = tape_event_number(view->body, "step_ns", 0);
+    int64_t now = time_of(view, "realtime_ns");
+    int64_t status = number_of(view, "status"), step = number_of(view, "step_ns");
     struct tape_summary_rows *rows = &summariser->rows;
     tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_CLOCK);
     tape_summary_rows_number(rows, (int64_t)view->record->ordinal);
@@ -208,6 +215,8 @@ static void sample_clock(struct event_view *view)
     put_number(view, "maxerror_ns");
     put_number(view, "esterror_ns");
     tape_summary_rows_number(rows, step);
+    if (step == TAPE_SUMMARY_NONE)
+        return;
     if (step > -CLOCK_STEP_MIN_NS && step < CLOCK_STEP_MIN_NS)
         return;
     struct tape_summary_gap gap = TAPE_SUMMARY_GAP_EMPTY;
@@ -263,14 +272,14 @@ static void sample_delay(struct event_view *view)
     size_t bytes = 0;
     int used = read_counts(view->record, counts, &text, &bytes);
     struct tape_summary_rows *rows = &view->summariser->rows;
-    int64_t from = tape_event_number(view->body, "from_ns", view->record->recv_ns);
+    int64_t from = time_of(view, "from_ns");
     for (int i = 0; i < used; i++)
         frames += counts[i];
     tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_DELAY);
     tape_summary_rows_number(rows, (int64_t)view->record->ordinal);
     tape_summary_rows_number(rows, tape_summary_day(view->summariser, from));
     tape_summary_rows_number(rows, from);
-    tape_summary_rows_number(rows, tape_event_number(view->body, "to_ns", view->record->recv_ns));
+    tape_summary_rows_number(rows, time_of(view, "to_ns"));
     tape_summary_rows_number(rows, (int64_t)frames);
     tape_summary_rows_number(rows,
                              frames ? bin_end(counts, used, (frames + 1) / 2) : TAPE_SUMMARY_NONE);
@@ -361,7 +370,7 @@ static void read_gap(const struct event_view *view, const char *kind, const char
     gap->cause = text ? text : cause ? cause : word;
     gap->connection = view->connection_id;
     gap->stream_id = view->stream_id;
-    gap->from_ns = tape_event_number(view->body, "from_ns", view->record->recv_ns);
+    gap->from_ns = time_of(view, "from_ns");
     gap->to_ns = number_of(view, "to_ns");
     if (strcmp(gap->kind, "dropped") == 0)
         gap->missing = frames;

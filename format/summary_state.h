@@ -53,10 +53,10 @@ struct tape_summary_stream {
     uint8_t name_bytes, rule, touched;
 };
 
-/* A stream's messages of one day in the open summary. Invariant: day_ns is the day's first ns. */
+/* A stream's messages of one day in the open summary, [day_first_ns, day_last_ns]. */
 struct tape_summary_slot {
     uint64_t messages, bytes, first_ordinal;
-    int64_t day_ns, min_ns, max_ns, first_sequence, last_sequence;
+    int64_t day_first_ns, day_last_ns, min_ns, max_ns, first_sequence, last_sequence;
     int64_t lat_min_ns, lat_max_ns, lat_sum_ns;
     uint32_t stream, lat_n, older; /* older: the stream's slot before this + 1, or 0 */
 };
@@ -119,7 +119,7 @@ struct tape_summariser {
     uint64_t messages, payload_bytes;
     int64_t last_ns, min_ns, max_ns;
     int64_t next_gap, next_subscription;
-    int64_t day_ns, day; /* the last day asked for */
+    int64_t day_first_ns, day_last_ns, day; /* the last day asked for */
     uint32_t records, events;
     uint32_t session, last_connection, closed_floor;
     uint8_t session_open, short_of_memory;
@@ -252,7 +252,7 @@ void tape_summary_event_add(struct tape_summariser *summariser, const struct tap
 
 /* --- summary.c --- */
 
-/* tape_summary_day(summariser, ns): yyyymmdd, and day_ns is set to the day's first ns. */
+/* tape_summary_day(summariser, ns): yyyymmdd; day_first_ns and day_last_ns are set to its ends. */
 int64_t tape_summary_day(struct tape_summariser *summariser, int64_t ns);
 
 /* A gap as its row says it. */

@@ -200,7 +200,8 @@ static struct tape_summary_slot *make_slot(struct tape_summariser *summariser, u
         .stream = place,
         .older = stream->slot,
         .first_ordinal = message->ordinal,
-        .day_ns = summariser->day_ns,
+        .day_first_ns = summariser->day_first_ns,
+        .day_last_ns = summariser->day_last_ns,
         .min_ns = message->recv_ns,
         .max_ns = message->recv_ns,
         .first_sequence = TAPE_SUMMARY_NONE,
@@ -219,7 +220,7 @@ static struct tape_summary_slot *slot_of(struct tape_summariser *summariser, uin
 {
     for (uint32_t at = summariser->streams[place].slot; at; at = summariser->slots[at - 1].older) {
         struct tape_summary_slot *slot = &summariser->slots[at - 1];
-        if ((uint64_t)message->recv_ns - (uint64_t)slot->day_ns < (uint64_t)DAY_NS)
+        if (message->recv_ns >= slot->day_first_ns && message->recv_ns <= slot->day_last_ns)
             return slot;
     }
     return make_slot(summariser, place, message);
