@@ -613,6 +613,7 @@ int tape_writer_finish(struct tape_writer *writer, struct tape_writer_state *sta
         tape_error_set(error, status, "the ring is damaged");
     if (state)
         tape_writer_read_state(writer, state);
+    tape_sync_settle(writer->options.sync); /* it may be at work on the segment */
     free_writer(writer);
     return status;
 }
