@@ -610,7 +610,7 @@ def parse_json(payload):
 
 def is_answer(message):
     """An answer to a request of the recorder's, in the shapes of Binance: never an imported line."""
-    if message.flags & IMPORTED or len(message.payload) > 4096:
+    if message.flags & IMPORTED or len(message.payload) > 65536:
         return False
     value = parse_json(message.payload)
     return ("id" in value and ("result" in value or "error" in value or "code" in value and "msg" in value)
@@ -761,7 +761,8 @@ def do_check(archive, out):
     for record in archive.records():
         totals["records"] += 1
         message = joiner.push(record)
-        if message:
+        totals["messages"] += message is not None
+        if message and not is_answer(message):
             ends[record.ordinal] = (stream_of(message), len(message.payload))
     ordinals = sorted(ends)
     for path, first, count, told in seen:
@@ -774,7 +775,7 @@ def do_check(archive, out):
             archive.places.append(Place("corrupt", path, 0, 0, "footer counts of records from %d: %s, not %s"
                                         % (first, told, dict(found))))
     out(("%d records, %d messages, %d blocks, %d damaged places, %d holes" % (
-        totals["records"], len(ends), totals["blocks"], len(archive.places),
+        totals["records"], totals["messages"], totals["blocks"], len(archive.places),
         len(archive.holes))).encode())
 
 

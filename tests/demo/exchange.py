@@ -96,6 +96,10 @@ class Connection:
         await self.socket.send(payload)
         self.unsure = 0
 
+    def count_pong(self, answered):
+        if not answered.cancelled() and not answered.exception():
+            self.pongs += 1
+
     def delivers(self, stream, routed):
         """Acknowledged is not delivered: on a routed venue the path decides."""
         if stream not in self.streams:
@@ -218,14 +222,11 @@ class Exchange:
             if connection.ended:
                 return
             try:
-                answered = await connection.socket.ping(data)
-                connection.pings += 1
-                await asyncio.wait_for(answered, 10)
-                connection.pongs += 1
-            except asyncio.TimeoutError:
-                self.say("no pong", connection=connection.number, payload=data.hex())
+                answered = await connection.socket.ping(data)  # done when a pong copies the payload
             except (websockets.ConnectionClosed, ConnectionError):
                 return
+            connection.pings += 1
+            answered.add_done_callback(connection.count_pong)
 
     async def sender(self, connection):
         try:

@@ -238,8 +238,8 @@ def main(scratch):
     make_cases()
     for number, one in enumerate(CASES):
         check_case(scratch, number, *one)
-    links_and_names(scratch)
     damage_everywhere(scratch)
+    links_and_names(scratch)
 
 
 rig.run_main(main)
