@@ -152,6 +152,13 @@ def make_cases():
     case("foreign: another archive's", {1: sealed.data, 2: SegmentMaker(
         2, archive_id=b"x" * 16).add(parts[0]).data}, everything, ["foreign"])
     case("foreign: no segment at all", {1: sealed.data, 2: b"PK\x03\x04" * 100}, everything, ["foreign"])
+    for name, lost in (("the middle", [(START_NS + 30, IN, 1, 1, frame(b"BBBB", 0, False))]),
+                       ("an end and a start", [(START_NS + 30, IN, 1, 1, frame(b"BBBB", 0, True)),
+                                               (START_NS + 31, IN, 1, 1, frame(b"CCCC", 1, False))])):
+        made = SegmentMaker(1).add(parts[0]).add(lost, 0).add(
+            [(START_NS + 40, IN, 1, 1, frame(b"DDDD", 0, True))] + parts[3]).add(parts[2])
+        case("%s of a fragmented message in a damaged block" % name, {1: flipped(made, made.blocks[1][0] + 83)},
+             wanted[0] + wanted[3] + wanted[2], ["corrupt"])
     decoy = SegmentMaker(9, 4, archive_id=b"x" * 16).add(parts[0], 0)
     planted = [(START_NS + 1, IN, 1, 1, frame(bytes(decoy.data[64:]), 2))]
     holder = SegmentMaker(1).add(parts[0]).add(planted, 0).add(parts[2])
@@ -175,6 +182,21 @@ def check_case(scratch, number, name, segments, wanted, damage, lock):
     for verdict in damage:
         text = (out + said.encode()).decode("utf-8", "replace")
         expect(verdict in text, "%s: verify does not say '%s':\n%s" % (name, verdict, text))
+
+
+def spans(scratch):
+    """--from and --to choose messages by the record that ends them, also inside a fragmented one."""
+    parts, wanted = blocks()
+    for seal in (True, False):
+        path = maker.write_archive(scratch / ("spans-%d" % seal), {1: segment(parts, wanted, seal).data})
+        messages = list(read_archive.messages(read_archive.Archive(path)))
+        for start in range(0, 62, 3):
+            for end in (start + 2, start + 20, 100):
+                out, _ = rig.call("tape-replay", "play", "--speed", "max", "--format", "raw", "--from",
+                                  START_NS + start, "--to", START_NS + end, path)
+                expected = [m.payload for m in messages if START_NS + start <= m.recv_ns < START_NS + end]
+                expect(out == joined(expected), "--from %d --to %d, sealed %s: %r, not %r" % (
+                    start, end, seal, out[:300], joined(expected)[:300]))
 
 
 def is_subsequence(found, whole):
@@ -238,6 +260,7 @@ def main(scratch):
     make_cases()
     for number, one in enumerate(CASES):
         check_case(scratch, number, *one)
+    spans(scratch)
     damage_everywhere(scratch)
     links_and_names(scratch)
 
