@@ -10,6 +10,7 @@ import signal
 import socket
 import ssl
 import struct
+import subprocess
 import sys
 import tempfile
 import threading
@@ -234,11 +235,18 @@ def record(scratch, server, *options, streams=(), until=None, stop=True, wanted=
     return archive, text
 
 
+def ask(archive, sql):
+    """Rows of the index of an archive that is being recorded: none as long as it cannot be read."""
+    done = subprocess.run(["sqlite3", "-readonly", str(archive / "index.db"), sql], stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL, check=False)
+    return done.stdout.splitlines()
+
+
 def wait_for_close(archive, recorder):
     """Until the recorder has told of the end of connection 1."""
     end = time.monotonic() + PATIENCE_S
     while recorder.process.poll() is None and time.monotonic() < end:
-        if rig.query(archive, "SELECT 1 FROM connection WHERE closed_ns IS NOT NULL LIMIT 1"):
+        if ask(archive, "SELECT 1 FROM connection WHERE closed_ns IS NOT NULL LIMIT 1"):
             return
         time.sleep(0.05)
 
