@@ -15,8 +15,9 @@
 #include "replay/timespec.h"
 
 enum {
-    NAME_COLUMN = 24,
-    TEXT_ROOM = 1100, /* a stream's name of 255 bytes, each as \xNN, and to spare */
+    NAME_COLUMN = 23,
+    SESSIONS_SHOWN = 10, /* the last ones; JSON has all */
+    TEXT_ROOM = 1100,    /* a stream's name of 255 bytes, each as \xNN, and to spare */
 };
 
 /* One query on the catalog, stepped row by row. Columns that are NULL read as 0 and "". */
@@ -132,11 +133,35 @@ static void put_null_or_count(cJSON *object, const char *key, const struct query
 static const char session_sql[] =
     "SELECT session_id, started_ns, ended_ns, coalesce(end_reason,"
     " CASE WHEN ?1 AND session_id = (SELECT max(session_id) FROM session) THEN 'recording'"
-    " ELSE 'died' END), version, host, pid FROM session ORDER BY session_id";
+    " ELSE 'died' END), version, host, pid, (SELECT count(*) FROM session AS later"
+    " WHERE later.session_id > session.session_id) FROM session ORDER BY session_id";
+
+static void print_session_row(struct list *list, const struct query *query)
+{
+    char started[TAPE_TIMESPEC_TEXT_BYTES], ended[TAPE_TIMESPEC_TEXT_BYTES], reason[TEXT_ROOM];
+    int64_t later = number(query, 7);
+    if (later == SESSIONS_SHOWN)
+        fputs("   ...  earlier ones: --json\n", list->to);
+    if (later < SESSIONS_SHOWN)
+        fprintf(list->to, "  %4" PRId64 "  %-19s  %-19s  %s\n", number(query, 0),
+                when(started, query, 1), when(ended, query, 2), safe(reason, text(query, 3)));
+}
+
+static void put_session(cJSON *array, const struct query *query)
+{
+    cJSON *object = cJSON_CreateObject();
+    tape_object_put_count(object, "session", (uint64_t)number(query, 0));
+    put_null_or_time(object, "started", query, 1);
+    put_null_or_time(object, "ended", query, 2);
+    tape_object_put_string(object, "end_reason", text(query, 3));
+    tape_object_put_string(object, "version", text(query, 4));
+    tape_object_put_string(object, "host", text(query, 5));
+    put_null_or_count(object, "pid", query, 6);
+    cJSON_AddItemToArray(array, object);
+}
 
 static int print_sessions(struct list *list, cJSON *array)
 {
-    char started[TAPE_TIMESPEC_TEXT_BYTES], ended[TAPE_TIMESPEC_TEXT_BYTES], reason[TEXT_ROOM];
     struct query query;
     int got = query_begin(&query, list, session_sql);
     if (got < 0)
@@ -146,34 +171,25 @@ static int print_sessions(struct list *list, cJSON *array)
         fprintf(list->to, "\nsessions\n  %4s  %-19s  %-19s  %s\n", "no", "started (UTC)", "ended",
                 "how");
     while ((got = query_next(&query)) == 1) {
-        if (!array) {
-            fprintf(list->to, "  %4" PRId64 "  %-19s  %-19s  %s\n", number(&query, 0),
-                    when(started, &query, 1), when(ended, &query, 2),
-                    safe(reason, text(&query, 3)));
-            continue;
-        }
-        cJSON *object = cJSON_CreateObject();
-        tape_object_put_count(object, "session", (uint64_t)number(&query, 0));
-        put_null_or_time(object, "started", &query, 1);
-        put_null_or_time(object, "ended", &query, 2);
-        tape_object_put_string(object, "end_reason", text(&query, 3));
-        tape_object_put_string(object, "version", text(&query, 4));
-        tape_object_put_string(object, "host", text(&query, 5));
-        put_null_or_count(object, "pid", &query, 6);
-        cJSON_AddItemToArray(array, object);
+        if (array)
+            put_session(array, &query);
+        else
+            print_session_row(list, &query);
     }
     return got;
 }
 
 /* --- streams --- */
 
-/* missing is NULL where nobody can say how much a gap took. */
+/* missing is NULL where nobody can say how much a gap took. Open gaps (nothing came since) are not
+ * counted: after the recorder has ended every stream has one. */
 static const char stream_sql[] =
     "SELECT s.venue, s.name, s.messages, s.bytes, s.first_ns, s.last_ns, coalesce(g.gaps, 0),"
     " CASE WHEN coalesce(g.unknown, 0) > 0 THEN NULL ELSE coalesce(g.missing, 0) END,"
     " s.loss_detectable, s.symbol, s.channel, s.duplicates"
     " FROM stream AS s LEFT JOIN (SELECT stream_id, count(*) AS gaps, sum(missing) AS missing,"
-    " sum(missing IS NULL) AS unknown FROM gap WHERE stream_id IS NOT NULL GROUP BY stream_id) AS g"
+    " sum(missing IS NULL) AS unknown FROM gap WHERE stream_id IS NOT NULL AND to_ns IS NOT NULL"
+    " GROUP BY stream_id) AS g"
     " ON g.stream_id = s.stream_id ORDER BY s.venue, s.name";
 
 /* What is known about messages that are not there. */
@@ -196,10 +212,10 @@ static void print_stream_row(struct list *list, const struct query *query)
     const char *shown = text(query, 1)[0] ? safe(name, text(query, 1)) : "(no name)";
     /* A name that does not fit has a line of its own, whole, for copying. */
     if (strlen(shown) > NAME_COLUMN) {
-        fprintf(list->to, "  %s\n", shown);
+        fprintf(list->to, " %s\n", shown);
         shown = "";
     }
-    fprintf(list->to, "  %-*s %9" PRId64 " %7s  %-19s %-19s %4" PRId64 " %s\n", NAME_COLUMN, shown,
+    fprintf(list->to, " %-*s %9" PRId64 " %7s %-19s %-19s %4" PRId64 " %s\n", NAME_COLUMN, shown,
             number(query, 2), size(bytes, (uint64_t)number(query, 3)), when(first, query, 4),
             when(last, query, 5), number(query, 6), loss(lost, query));
 }
@@ -235,7 +251,7 @@ static int print_streams(struct list *list, cJSON *array)
     if (got < 0)
         return got;
     if (!array)
-        fprintf(list->to, "\n%-*s   %9s %7s  %-19s %-19s %4s %s\n", NAME_COLUMN, "streams",
+        fprintf(list->to, "\n%-*s  %9s %7s %-19s %-19s %4s %s\n", NAME_COLUMN, "streams",
                 "messages", "bytes", "first (UTC)", "last", "gaps", "missing");
     while ((got = query_next(&query)) == 1) {
         if (array) {
@@ -244,7 +260,7 @@ static int print_streams(struct list *list, cJSON *array)
         }
         safe(venue, text(&query, 0)[0] ? text(&query, 0) : "(no venue)");
         if (rows++ == 0 || strcmp(venue, shown) != 0)
-            fprintf(list->to, " %s\n", venue);
+            fprintf(list->to, "%s:\n", venue);
         memcpy(shown, venue, sizeof shown);
         print_stream_row(list, &query);
     }
@@ -284,27 +300,34 @@ static int print_gaps(struct list *list, cJSON *object)
 {
     char kind[TEXT_ROOM];
     struct query query;
-    int64_t total = 0;
-    cJSON *kinds = NULL;
-    int got = query_begin(&query, list, "SELECT kind, count(*) FROM gap GROUP BY kind ORDER BY 1");
+    int64_t closed = 0, open = 0;
+    cJSON *kinds = object ? cJSON_AddObjectToObject(object, "gaps_by_kind") : NULL;
+    int got = query_begin(&query, list,
+                          "SELECT kind, count(to_ns), sum(to_ns IS NULL) FROM gap"
+                          " GROUP BY kind ORDER BY kind");
     if (got < 0)
         return got;
-    if (object)
-        kinds = cJSON_AddObjectToObject(object, "gaps_by_kind");
-    else
+    if (!object)
         fputs("gaps         ", list->to);
     while ((got = query_next(&query)) == 1) {
-        if (kinds)
-            tape_object_put_count(kinds, text(&query, 0), (uint64_t)number(&query, 1));
-        else
-            fprintf(list->to, "%s%" PRId64 " %s", total ? ", " : "", number(&query, 1),
+        int64_t count = number(&query, 1);
+        if (kinds && count > 0)
+            tape_object_put_count(kinds, text(&query, 0), (uint64_t)count);
+        else if (count > 0)
+            fprintf(list->to, "%s%" PRId64 " %s", closed ? ", " : "", count,
                     safe(kind, text(&query, 0)));
-        total += number(&query, 1);
+        closed += count;
+        open += number(&query, 2);
     }
-    if (object)
-        tape_object_put_count(object, "gaps", (uint64_t)total);
-    else
-        fputs(total ? "\n" : "none\n", list->to);
+    if (object) {
+        tape_object_put_count(object, "gaps", (uint64_t)closed);
+        tape_object_put_count(object, "gaps_open", (uint64_t)open);
+    } else {
+        fputs(closed ? "" : "none", list->to);
+        if (open > 0)
+            fprintf(list->to, "; %" PRId64 " open: nothing came since", open);
+        fputc('\n', list->to);
+    }
     return got;
 }
 
