@@ -63,7 +63,7 @@ _Static_assert(sizeof(struct slot) == TAPE_RING_SLOT_BYTES, "FORMAT.md, The ring
 struct tape_ring {
     struct header *header;
     uint8_t *data;
-    uint64_t mask, data_bytes;
+    uint64_t mask, data_bytes, record_max_bytes;
     uint64_t head, reserve, next_ordinal, durable_seen;
 };
 
@@ -75,12 +75,6 @@ static struct slot *slot_at(const struct tape_ring *ring, uint64_t position)
 static uint64_t slot_bytes(uint64_t record_bytes)
 {
     return TAPE_RING_SLOT_BYTES + ((record_bytes + ALIGNMENT - 1) & ~(uint64_t)(ALIGNMENT - 1));
-}
-
-static uint64_t record_max_bytes(const struct tape_ring *ring)
-{
-    uint64_t quarter = ring->data_bytes / 4;
-    return quarter < TAPE_RECORD_MAX_BYTES ? quarter : TAPE_RECORD_MAX_BYTES;
 }
 
 /* --- making and mapping --- */
@@ -110,6 +104,8 @@ static struct tape_ring *map_ring(int fd, uint64_t data_bytes, int protection, i
     ring->data = map + TAPE_RING_HEADER_BYTES;
     ring->data_bytes = data_bytes;
     ring->mask = data_bytes - 1;
+    ring->record_max_bytes =
+        data_bytes / 2 < TAPE_RECORD_MAX_BYTES ? data_bytes / 2 : TAPE_RECORD_MAX_BYTES;
     return ring;
 }
 
@@ -234,7 +230,7 @@ uint8_t *tape_ring_reserve(struct tape_ring *ring, size_t bytes)
 {
     /* With the slot after it, whose ordinal publish() writes. */
     uint64_t end = ring->head + slot_bytes(bytes) + TAPE_RING_SLOT_BYTES;
-    if (bytes > record_max_bytes(ring))
+    if (bytes > ring->record_max_bytes)
         return NULL;
     if (end - ring->durable_seen > ring->data_bytes) {
         ring->durable_seen = __atomic_load_n(&ring->header->durable, __ATOMIC_ACQUIRE);
@@ -328,7 +324,7 @@ static int take_slot(const struct tape_ring *ring, uint64_t position, uint64_t h
     uint64_t kinds = __atomic_load_n(&slot->flags_and_kind, __ATOMIC_RELAXED);
     uint32_t bytes = (uint32_t)sizes;
     uint8_t kind = (uint8_t)(kinds >> 16);
-    if (stated != ordinal || kinds >> 24 != 0 || kind == 0 || bytes > record_max_bytes(ring) ||
+    if (stated != ordinal || kinds >> 24 != 0 || kind == 0 || bytes > ring->record_max_bytes ||
         slot_bytes(bytes) > head - position)
         return 0;
     record->ordinal = ordinal;

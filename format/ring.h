@@ -49,7 +49,7 @@ void tape_ring_free(struct tape_ring *ring);
 /* --- receive thread --- */
 
 /* tape_ring_reserve(ring, bytes): room for a record of ${bytes} (<= TAPE_RECORD_MAX_BYTES and a
- * quarter of the ring), or NULL while the ring is full. The room is contiguous. Nothing is visible
+ * half of the ring), or NULL while the ring is full. The room is contiguous. Nothing is visible
  * until publish. */
 uint8_t *tape_ring_reserve(struct tape_ring *ring, size_t bytes);
 

@@ -376,6 +376,8 @@ static int import_line(struct import *import, const char *line, size_t bytes,
         return wrong_line(import, "no blank follows the time", error);
     if (bytes - used - 1 > TAPE_WS_MESSAGE_MAX_BYTES)
         return wrong_line(import, "its payload is longer than 16 MiB", error);
+    if (bytes - used - 1 + TAPE_WS_HEADER_MAX_BYTES > tape_store_record_limit(import->store))
+        return wrong_line(import, "it is longer than half of the ring (--ring)", error);
     if (import->connection == 0)
         open_connection(import, ns);
     return import_payload(import, ns, line + used + 1, bytes - used - 1, error);

@@ -61,11 +61,11 @@ struct tape_store {
     struct tape_sync *sync;
     struct tape_writer *writer;
     uint32_t session;
-    uint64_t first_ordinal;
+    uint64_t first_ordinal, record_limit;
     /* receive thread */
     struct queue waiting;
     uint32_t next_connection;
-    int stalled, discarding;
+    int stalled, discarding, too_long;
     int64_t stall_began_ns;
     uint64_t gap_frames, gap_bytes;
     int64_t gap_from_ns, gap_to_ns;
@@ -153,18 +153,27 @@ static int put_event(struct tape_store *store, int kind, uint32_t connection, in
     return 1;
 }
 
+enum { GAP_NOTE_BYTES = 400 };
+
+static size_t write_gap_note(char body[GAP_NOTE_BYTES], const char *cause, int64_t from_ns,
+                             int64_t to_ns, uint64_t frames, uint64_t lost_bytes)
+{
+    struct tape_event_writer event;
+    tape_event_begin(&event, body, GAP_NOTE_BYTES);
+    tape_event_put_text(&event, "kind", "gap");
+    tape_event_put_text(&event, "cause", cause);
+    tape_event_put_wide(&event, "from_ns", from_ns);
+    tape_event_put_wide(&event, "to_ns", to_ns);
+    tape_event_put_wide(&event, "frames", (int64_t)frames);
+    tape_event_put_wide(&event, "bytes", (int64_t)lost_bytes);
+    return tape_event_end(&event);
+}
+
 static int put_gap_note(struct tape_store *store)
 {
-    char body[400];
-    struct tape_event_writer event;
-    tape_event_begin(&event, body, sizeof body);
-    tape_event_put_text(&event, "kind", "gap");
-    tape_event_put_text(&event, "cause", "disk full");
-    tape_event_put_wide(&event, "from_ns", store->gap_from_ns);
-    tape_event_put_wide(&event, "to_ns", store->gap_to_ns);
-    tape_event_put_wide(&event, "frames", (int64_t)store->gap_frames);
-    tape_event_put_wide(&event, "bytes", (int64_t)store->gap_bytes);
-    size_t bytes = tape_event_end(&event);
+    char body[GAP_NOTE_BYTES];
+    size_t bytes = write_gap_note(body, "disk full", store->gap_from_ns, store->gap_to_ns,
+                                  store->gap_frames, store->gap_bytes);
     if (!put_event(store, TAPE_RECORD_NOTE, 0, store->gap_to_ns, body, bytes))
         return 0;
     store->gap_frames = 0;
@@ -208,6 +217,9 @@ static void note_stall(struct tape_store *store)
 uint8_t *tape_store_reserve(struct tape_store *store, size_t bytes)
 {
     uint8_t *room = NULL;
+    store->too_long = bytes > store->record_limit;
+    if (store->too_long)
+        return NULL;
     if ((store->waiting.first == NULL && !store->discarding) || put_waiting(store))
         room = tape_ring_reserve(store->ring, bytes);
     if (room == NULL && !store->stalled) {
@@ -225,6 +237,11 @@ uint64_t tape_store_publish(struct tape_store *store, const struct tape_record *
     return tape_ring_publish(store->ring, record);
 }
 
+uint64_t tape_store_record_limit(const struct tape_store *store)
+{
+    return store->record_limit;
+}
+
 int tape_store_has_room(const struct tape_store *store, size_t bytes)
 {
     return store->waiting.first == NULL && !store->discarding &&
@@ -234,9 +251,10 @@ int tape_store_has_room(const struct tape_store *store, size_t bytes)
 void tape_store_event(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
                       const void *body, size_t bytes)
 {
-    if (put_waiting(store) && put_event(store, kind, connection, recv_ns, body, bytes))
+    if (bytes <= store->record_limit && put_waiting(store) &&
+        put_event(store, kind, connection, recv_ns, body, bytes))
         return;
-    if (store->waiting.bytes + bytes <= WAITING_MAX_BYTES)
+    if (bytes <= store->record_limit && store->waiting.bytes + bytes <= WAITING_MAX_BYTES)
         queue_add(&store->waiting, kind, connection, recv_ns, body, bytes);
     else
         tape_store_discard(store, connection, recv_ns, bytes);
@@ -251,13 +269,23 @@ uint32_t tape_store_new_connection(struct tape_store *store)
 
 int tape_store_must_discard(const struct tape_store *store)
 {
-    return store->discarding || (store->stalled && tape_writer_disk_full(store->writer));
+    return store->too_long || store->discarding ||
+           (store->stalled && tape_writer_disk_full(store->writer));
 }
 
 void tape_store_discard(struct tape_store *store, uint32_t connection, int64_t recv_ns,
                         uint64_t bytes)
 {
-    (void)connection;
+    add(&store->discarded_frames, 1);
+    add(&store->discarded_bytes, bytes);
+    if (store->too_long) {
+        char body[GAP_NOTE_BYTES];
+        size_t used = write_gap_note(body, "a frame longer than half of the ring", recv_ns, recv_ns,
+                                     1, bytes);
+        store->too_long = 0;
+        tape_store_event(store, TAPE_RECORD_NOTE, connection, recv_ns, body, used);
+        return;
+    }
     if (!store->discarding) {
         store->discarding = 1;
         store->gap_from_ns = recv_ns;
@@ -265,8 +293,6 @@ void tape_store_discard(struct tape_store *store, uint32_t connection, int64_t r
     store->gap_to_ns = recv_ns;
     store->gap_frames++;
     store->gap_bytes += bytes;
-    add(&store->discarded_frames, 1);
-    add(&store->discarded_bytes, bytes);
 }
 
 /* ---- delays, clock, notes of other threads ---- */
@@ -385,6 +411,10 @@ static int make_ring(struct tape_store *store, uint64_t wanted, struct tape_erro
     }
     if (store->ring == NULL)
         return error->status;
+    struct tape_ring_state state;
+    tape_ring_read_state(store->ring, &state);
+    store->record_limit =
+        state.bytes / 2 < TAPE_RECORD_MAX_BYTES ? state.bytes / 2 : TAPE_RECORD_MAX_BYTES;
     store->ring_fd = open(store->ring_path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
     if (store->ring_fd >= 0)
         flock(store->ring_fd, LOCK_EX | LOCK_NB);

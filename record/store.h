@@ -58,6 +58,10 @@ int tape_store_end(struct tape_store *store, const char *reason, struct tape_sto
 uint8_t *tape_store_reserve(struct tape_store *store, size_t bytes);
 uint64_t tape_store_publish(struct tape_store *store, const struct tape_record *record);
 
+/* tape_store_record_limit(store): the longest record that the ring can ever take. Asked for more,
+ * reserve gives NULL and must_discard 1: the frame is told by a gap note of its own. */
+uint64_t tape_store_record_limit(const struct tape_store *store);
+
 /* tape_store_has_room(store, bytes): 1 when reserve would give room for ${bytes} now. For a source
  * that can wait (an import): asking is no stall. */
 int tape_store_has_room(const struct tape_store *store, size_t bytes);
@@ -78,9 +82,10 @@ void tape_store_delay(struct tape_store *store, int64_t delay_ns);
  * step, and stall notes. */
 void tape_store_tick(struct tape_store *store, int64_t now_ns);
 
-/* tape_store_must_discard(store): 1 while the disk is full and the ring as well: the receive thread
- * then goes on reading and answering pings, and hands each frame it cannot keep to
- * tape_store_discard, which counts it for the gap note that is written when space returns. */
+/* tape_store_must_discard(store): asked after reserve gave NULL: 1 while the disk is full and the
+ * ring as well: the receive thread then goes on reading and answering pings, and hands each frame
+ * it cannot keep to tape_store_discard, which counts it for the gap note that is written when space
+ * returns. */
 int tape_store_must_discard(const struct tape_store *store);
 void tape_store_discard(struct tape_store *store, uint32_t connection, int64_t recv_ns,
                         uint64_t bytes);

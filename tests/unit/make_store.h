@@ -107,7 +107,7 @@ static int try_frame(struct tape_store *store, uint64_t number, size_t bytes)
     return 1;
 }
 
-static void put_frames(struct tape_store *store, uint64_t from, uint64_t to, size_t bytes)
+static inline void put_frames(struct tape_store *store, uint64_t from, uint64_t to, size_t bytes)
 {
     for (uint64_t number = from; number < to; number++)
         while (!try_frame(store, number, bytes)) {
@@ -161,7 +161,7 @@ static void take_found(struct found *found, const struct tape_record *record)
     found->frames++;
 }
 
-static struct found read_archive(void)
+static inline struct found read_archive(void)
 {
     struct found found = {0};
     struct tape_error error = {0};
@@ -229,7 +229,7 @@ static inline void die_after(void (*work)(struct tape_store *store),
 }
 
 /* The files of the archive whose names end so, in order; how many. */
-static int list_segments(const char *ending, char names[][TAPE_ARCHIVE_PATH_BYTES], int most)
+static inline int list_segments(const char *ending, char names[][TAPE_ARCHIVE_PATH_BYTES], int most)
 {
     char command[600];
     int count = 0;

@@ -285,18 +285,18 @@ static void drops_nothing_when_full(void **state)
     tape_ring_free(ring);
 }
 
-static void holds_records_up_to_a_quarter(void **state)
+static void holds_records_up_to_half(void **state)
 {
     (void)state;
     struct tape_ring *ring = new_ring(0);
-    struct tape_record got, record = {.kind = 1, .bytes = DATA / 4};
+    struct tape_record got, record = {.kind = 1, .bytes = DATA / 2};
     struct tape_ring_cursor cursor = {0};
-    assert_null(tape_ring_reserve(ring, DATA / 4 + 1));
-    for (int i = 0; i < 13; i++) { /* three fit at a time; they wrap at every place */
-        uint8_t *to = tape_ring_reserve(ring, DATA / 4);
+    assert_null(tape_ring_reserve(ring, DATA / 2 + 1));
+    for (int i = 0; i < 13; i++) { /* one fits at a time; they wrap at every place */
+        uint8_t *to = tape_ring_reserve(ring, DATA / 2);
         assert_non_null(to);
-        memset(to, i, DATA / 4);
-        record.bytes = DATA / 4 - (uint32_t)i * 1000; /* less than was reserved */
+        memset(to, i, DATA / 2);
+        record.bytes = DATA / 2 - (uint32_t)i * 1000; /* less than was reserved */
         tape_ring_publish(ring, &record);
         assert_int_equal(tape_ring_next(ring, &cursor, &got), 1);
         assert_int_equal(got.bytes, record.bytes);
@@ -653,7 +653,7 @@ int main(void)
         TEST(every_flipped_bit_of_the_fixed_header_is_seen),
         TEST(hands_over_many_times_its_size),
         TEST(drops_nothing_when_full),
-        TEST(holds_records_up_to_a_quarter),
+        TEST(holds_records_up_to_half),
         TEST(nothing_shows_before_it_is_published),
         TEST(seeks_from_the_durable_tail_on),
         TEST(the_durable_tail_moves_only_to_records),

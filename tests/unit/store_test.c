@@ -245,6 +245,27 @@ static void events_wait_in_order(void **unused)
     assert_non_null(strstr(found.notes, " stall@"));
 }
 
+static void frame_longer_than_the_ring_takes(void **unused)
+{
+    (void)unused;
+    struct tape_store_state state;
+    struct tape_store *store = open_plain();
+    put_frames(store, 0, 5, 0);
+    assert_int_equal(tape_store_record_limit(store), 512 << 10);
+    assert_null(tape_store_reserve(store, (512 << 10) + 1));
+    assert_int_equal(tape_store_must_discard(store), 1);
+    tape_store_discard(store, 1, 77, (512 << 10) + 1);
+    put_frames(store, 5, 10, 0);
+    assert_int_equal(tape_store_must_discard(store), 0);
+    tape_store_read_state(store, &state);
+    assert_int_equal(state.discarded_frames, 1);
+    close_well(store);
+    struct found found = read_archive();
+    assert_int_equal(found.frames, 10);
+    assert_int_equal(found.gap_frames, 1);
+    assert_string_equal(found.notes, " gap@5");
+}
+
 /* ---- a failing disk ---- */
 
 static void failed_sync_is_written_again(void **unused)
@@ -387,6 +408,7 @@ int main(void)
         CASE(notes_of_other_threads),
         CASE(delays_are_counted),
         CASE(events_wait_in_order),
+        CASE(frame_longer_than_the_ring_takes),
         CASE(failed_sync_is_written_again),
         CASE(every_sync_fails_for_a_while),
         CASE(failed_sync_at_the_end),
