@@ -677,6 +677,7 @@ int tape_archive_read_owner(const struct tape_archive *archive, struct tape_arch
     struct lock_text text;
     struct flock whole = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
     memset(owner, 0, sizeof *owner);
+    owner->ours = archive->lock_fd >= 0;
     int fd = openat(archive->directory_fd, "LOCK", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0 && (errno == ENOENT || errno == ELOOP))
         return 0;

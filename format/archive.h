@@ -19,6 +19,7 @@ enum { TAPE_ARCHIVE_NAME_BYTES = 64, TAPE_ARCHIVE_PATH_BYTES = 256 };
 /* Who records, as the LOCK file tells. held = 1 when a process holds the lock now. */
 struct tape_archive_owner {
     int held;
+    int ours; /* held by this very handle */
     int64_t pid;
     int64_t started_ns;
     char ring_path[TAPE_ARCHIVE_PATH_BYTES]; /* "" when none is named */

@@ -132,12 +132,13 @@ static void enter_segment(struct tape_cursor *cursor, struct tape_segment *segme
     tape_segment_read_info(segment, &cursor->info);
 }
 
-/* 1 when a recorder holds the archive and nothing comes after the segment of that sequence. */
+/* 1 when a recorder holds the archive and nothing comes after the segment of that sequence. With a
+ * handle that holds it itself the archive is read before anything is written: nothing grows. */
 static int is_growing(struct tape_cursor *cursor, uint32_t sequence)
 {
     struct tape_archive_owner owner;
     return entry_after(cursor->archive, sequence) == NULL &&
-           tape_archive_read_owner(cursor->archive, &owner, NULL) == 0 && owner.held;
+           tape_archive_read_owner(cursor->archive, &owner, NULL) == 0 && owner.held && !owner.ours;
 }
 
 /* Opens the entry. GO_ON; AT_END when it is only being made; GOT_DAMAGE when it cannot be read,
