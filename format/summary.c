@@ -220,7 +220,7 @@ int tape_summariser_add(struct tape_summariser *summariser, const struct tape_re
     if (connection) {
         connection->records++;
         connection->last_ns = record->recv_ns;
-        connection->touched = 1;
+        tape_summary_connection_touch(summariser, connection);
     }
     if (status > 0 && got->kind == TAPE_FEED_DATA)
         count_message(summariser, connection, got);
@@ -357,6 +357,16 @@ struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,
 uint32_t tape_summary_open_messages(const struct tape_summary *summary)
 {
     return summary->open_messages;
+}
+
+void tape_summary_move(struct tape_summary *summary, const struct tape_block_header *header,
+                       uint64_t offset)
+{
+    struct tape_summary_rows *rows = &summary->rows;
+    tape_summary_rows_change(rows, TAPE_SUMMARY_ROW_BLOCK, 1, header->segment);
+    tape_summary_rows_change(rows, TAPE_SUMMARY_ROW_BLOCK, 2, header->number);
+    tape_summary_rows_change(rows, TAPE_SUMMARY_ROW_BLOCK, 3, (int64_t)offset);
+    tape_summary_rows_change(rows, TAPE_SUMMARY_ROW_SEGMENT_SUMS, 0, header->segment);
 }
 
 void tape_summary_free(struct tape_summary *summary)

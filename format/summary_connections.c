@@ -162,7 +162,7 @@ static void open_gaps(struct tape_summariser *summariser,
 }
 
 static void put_counts(struct tape_summariser *summariser,
-                       struct tape_summary_connection *connection)
+                       const struct tape_summary_connection *connection)
 {
     struct tape_summary_rows *rows = &summariser->rows;
     tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_CONNECTION_COUNTS);
@@ -172,7 +172,16 @@ static void put_counts(struct tape_summariser *summariser,
     tape_summary_rows_number(rows, (int64_t)connection->records);
     tape_summary_rows_number(rows, (int64_t)connection->messages);
     tape_summary_rows_number(rows, (int64_t)connection->bytes);
-    connection->touched = 0;
+}
+
+static void forget_touched(struct tape_summariser *summariser,
+                           const struct tape_summary_connection *connection)
+{
+    struct tape_summary_connection **at = &summariser->touched_connections;
+    while (*at && *at != connection)
+        at = &(*at)->next_touched;
+    if (*at)
+        *at = connection->next_touched;
 }
 
 static void release(struct tape_summary_connection *connection)
@@ -193,6 +202,7 @@ void tape_summary_connection_end(struct tape_summariser *summariser,
     while (*at != connection)
         at = &(*at)->next;
     *at = connection->next;
+    forget_touched(summariser, connection);
     if (summariser->closed.used < TAPE_SUMMARY_CLOSED_MAX &&
         tape_summary_map_put(&summariser->closed, summariser->seed, connection->number, 0) < 0)
         summariser->short_of_memory = 1;
@@ -233,10 +243,12 @@ void tape_summary_connections_end(struct tape_summariser *summariser, int64_t at
 
 void tape_summary_connections_take(struct tape_summariser *summariser)
 {
-    for (size_t i = 0; i < TAPE_SUMMARY_BUCKETS && summariser->connections > 0; i++)
-        for (struct tape_summary_connection *c = summariser->buckets[i]; c; c = c->next)
-            if (c->touched)
-                put_counts(summariser, c);
+    struct tape_summary_connection *connection = summariser->touched_connections;
+    for (; connection; connection = connection->next_touched) {
+        put_counts(summariser, connection);
+        connection->touched = 0;
+    }
+    summariser->touched_connections = NULL;
 }
 
 void tape_summary_connections_free(struct tape_summariser *summariser)

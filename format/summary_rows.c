@@ -119,24 +119,42 @@ void tape_summary_rows_bytes(struct tape_summary_rows *rows, const char *text, s
     rows->used += 1 + sizeof used + used;
 }
 
+/* The value at *at, which moves behind it. */
+static struct tape_summary_value read_value(const struct tape_summary_rows *rows, size_t *at)
+{
+    struct tape_summary_value value = {.number = TAPE_SUMMARY_NONE};
+    uint8_t kind = rows->bytes[(*at)++];
+    if (kind == VALUE_NUMBER) {
+        memcpy(&value.number, rows->bytes + *at, sizeof value.number);
+        *at += sizeof value.number;
+    } else if (kind == VALUE_TEXT) {
+        memcpy(&value.bytes, rows->bytes + *at, sizeof value.bytes);
+        *at += sizeof value.bytes;
+        value.text = (const char *)rows->bytes + *at;
+        *at += value.bytes;
+    }
+    return value;
+}
+
 int tape_summary_rows_next(const struct tape_summary_rows *rows, size_t *at,
                            struct tape_summary_value values[TAPE_SUMMARY_VALUES_MAX])
 {
     if (*at >= rows->used)
         return -1;
     int row = rows->bytes[(*at)++];
-    for (int i = 0; i < values_of[row]; i++) {
-        values[i] = (struct tape_summary_value){.number = TAPE_SUMMARY_NONE};
-        uint8_t kind = rows->bytes[(*at)++];
-        if (kind == VALUE_NUMBER) {
-            memcpy(&values[i].number, rows->bytes + *at, sizeof values[i].number);
-            *at += sizeof values[i].number;
-        } else if (kind == VALUE_TEXT) {
-            memcpy(&values[i].bytes, rows->bytes + *at, sizeof values[i].bytes);
-            *at += sizeof values[i].bytes;
-            values[i].text = (const char *)rows->bytes + *at;
-            *at += values[i].bytes;
+    for (int i = 0; i < values_of[row]; i++)
+        values[i] = read_value(rows, at);
+    return row;
+}
+
+void tape_summary_rows_change(struct tape_summary_rows *rows, int row, int value, int64_t number)
+{
+    for (size_t at = 0; at < rows->used;) {
+        int here = rows->bytes[at++];
+        for (int i = 0; i < values_of[here]; i++) {
+            if (here == row && i == value && rows->bytes[at] == VALUE_NUMBER)
+                memcpy(rows->bytes + at + 1, &number, sizeof number);
+            read_value(rows, &at);
         }
     }
-    return row;
 }

@@ -127,6 +127,10 @@ struct tape_summary_value {
     uint32_t bytes;
 };
 
+/* tape_summary_rows_change(rows, row, value, number): the ${value}th value (from 0), which is a
+ * number now, of every such row. */
+void tape_summary_rows_change(struct tape_summary_rows *rows, int row, int value, int64_t number);
+
 /* tape_summary_rows_next(rows, at, values): the row at *at (0 at first) with its values, *at moves
  * behind it; -1 at the end. */
 int tape_summary_rows_next(const struct tape_summary_rows *rows, size_t *at,

@@ -92,7 +92,8 @@ extern const char *const tape_summary_status_words[TAPE_SUMMARY_STATUSES];
 /* An open connection (from its first record to its close). Invariants: pairs are in the order of
  * their ids; asked holds places in pairs, of those that wait for an answer. */
 struct tape_summary_connection {
-    struct tape_summary_connection *next; /* in its bucket */
+    struct tape_summary_connection *next;         /* in its bucket */
+    struct tape_summary_connection *next_touched; /* in the list of those, when touched */
     struct tape_summary_pair *pairs;
     uint32_t *asked;
     struct tape_summary_map pair_of; /* stream to place in pairs */
@@ -147,7 +148,8 @@ struct tape_summariser {
     uint32_t counts_room;
 
     struct tape_summary_connection *buckets[TAPE_SUMMARY_BUCKETS];
-    struct tape_summary_connection *last; /* found last */
+    struct tape_summary_connection *last;                /* found last */
+    struct tape_summary_connection *touched_connections; /* records of theirs are in the block */
     uint32_t connections, pairs;
     struct tape_summary_map closed;
 };
@@ -231,6 +233,18 @@ void tape_summary_pair_put(struct tape_summariser *summariser,
 void tape_summary_pair_ask(struct tape_summariser *summariser,
                            struct tape_summary_connection *connection,
                            const struct tape_summary_pair *pair);
+
+/* tape_summary_connection_touch(summariser, connection): its counts are written with this summary.
+ */
+static inline void tape_summary_connection_touch(struct tape_summariser *summariser,
+                                                 struct tape_summary_connection *connection)
+{
+    if (connection->touched)
+        return;
+    connection->touched = 1;
+    connection->next_touched = summariser->touched_connections;
+    summariser->touched_connections = connection;
+}
 
 /* tape_summary_connection_end(summariser, connection, kind, cause): the gaps of its streams, its
  * counts; frees it. */

@@ -752,6 +752,29 @@ static void test_garbled_events(void **state)
     }
 }
 
+/* A block that is written again, elsewhere: only its place changes. */
+static void test_moved_block(void **state)
+{
+    (void)state;
+    struct story story = begin();
+    struct tape_block_header header = {.segment = 9, .number = 4};
+    struct tape_summariser *summariser = tape_summariser_new(&error);
+    story_trade(&story, 1, "a", 1);
+    struct tape_summary *summary = summarise(summariser, story.records, story.used);
+    tape_summary_move(summary, &header, 777);
+    reached = tape_index_open_memory(archive, &error);
+    assert_int_equal(tape_index_begin(reached, &error), 0);
+    assert_int_equal(tape_index_apply(reached, summary, &error), 0);
+    assert_int_equal(tape_index_commit(reached, &error), 0);
+    assert_string_equal(ask("SELECT segment_id, number, offset, codec, records FROM block"),
+                        "9|4|777|1|3");
+    assert_string_equal(ask("SELECT segment_id, blocks, records, messages FROM segment"),
+                        "9|1|3|1");
+    tape_summary_free(summary);
+    tape_summariser_free(summariser);
+    story_free(&story);
+}
+
 static void test_rows(void **state)
 {
     struct tape_summary_rows rows = {0};
@@ -804,6 +827,7 @@ int main(void)
         cmocka_unit_test(test_too_many_names),
         WITH_ARCHIVE(test_many_connections),
         WITH_ARCHIVE(test_garbled_events),
+        WITH_ARCHIVE(test_moved_block),
         cmocka_unit_test(test_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
