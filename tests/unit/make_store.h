@@ -193,7 +193,7 @@ static void print_difference(void *context, const char *words)
 }
 
 /* index.db must be what folding the segments gives. */
-static void check_index(void)
+static inline void check_index(void)
 {
     struct tape_error error = {0};
     struct tape_archive *archive = tape_archive_open(archive_path, &error);
