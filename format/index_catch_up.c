@@ -1,5 +1,7 @@
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "format/cursor.h"
 #include "format/index_internal.h"
@@ -154,29 +156,36 @@ static int seek(struct catch_up *run, struct tape_error *error)
 
 /* ---- segments' rows ---- */
 
-static int is_final(struct tape_index *index, const struct tape_archive_entry *entry)
+static int is_final(const struct catch_up *run, const struct tape_archive_entry *entry)
 {
     sqlite3_stmt *statement = NULL;
+    struct stat found;
+    char path[TAPE_ARCHIVE_NAME_BYTES + 16];
     int final = 0;
-    if (sqlite3_prepare_v2(index->db,
-                           "SELECT name FROM segment WHERE segment_id = ?1 AND sealed = 1", -1,
-                           &statement, NULL) == SQLITE_OK) {
+    snprintf(path, sizeof path, "segments/%s", entry->name);
+    if (fstatat(tape_archive_directory_fd(run->archive), path, &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+        sqlite3_prepare_v2(
+            run->index->db,
+            "SELECT name, file_bytes FROM segment WHERE segment_id = ?1 AND sealed = 1", -1,
+            &statement, NULL) == SQLITE_OK) {
         sqlite3_bind_int64(statement, 1, entry->sequence);
         if (sqlite3_step(statement) == SQLITE_ROW) {
             const char *name = (const char *)sqlite3_column_text(statement, 0);
-            final = name && strcmp(name, entry->name) == 0;
+            final = name && strcmp(name, entry->name) == 0 &&
+                    sqlite3_column_int64(statement, 1) == found.st_size;
         }
     }
     sqlite3_finalize(statement);
     return final;
 }
 
-/* Those that were sealed when their row was written do not change any more. */
+/* Those that were sealed when their row was written change only by a recovery that cut off a
+ * damaged end and sealed them again: their size tells. */
 static int set_segments(struct catch_up *run, struct tape_error *error)
 {
     const struct tape_archive_entry *entry;
     for (int i = 0; (entry = tape_archive_entry(run->archive, i)) != NULL; i++) {
-        if (is_final(run->index, entry))
+        if (is_final(run, entry))
             continue;
         struct tape_segment_info info;
         struct tape_segment *segment = tape_archive_open_segment(run->archive, entry, NULL);
