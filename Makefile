@@ -136,7 +136,7 @@ fuzz-build: $(FUZZ)
 # Fuzz targets are whole programs of their own, made by clang from the format room's sources.
 $(BUILD)/tests/fuzz/%_fuzz: tests/fuzz/%_fuzz.c $(LIB_A) $(REPLAY_PARTS)
 	@mkdir -p $(@D)
-	$(COMPILE) -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(call room_of,$*) $(LIB_A) $(LIBS_RECORD)
+	$(COMPILE) -Wno-missing-prototypes -fsanitize=fuzzer $(LDFLAGS) -o $@ $< $(call room_of,$*) $(LIB_A) $(LIBS_RECORD)
 
 SAN_ADDRESS := -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
 SAN_THREAD  := -fsanitize=thread -fno-omit-frame-pointer
