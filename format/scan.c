@@ -33,16 +33,6 @@ static const char *skip_key(const char *at, const char *end)
     return at < end && *at == ':' ? tape_scan_space(at + 1, end) : NULL;
 }
 
-static const char *skip_scalar(const char *at, const char *end)
-{
-    if (*at == '"') {
-        at = tape_scan_string(at + 1, end);
-        return at ? at + 1 : NULL;
-    }
-    return *at == '-' || (*at >= '0' && *at <= '9') ? tape_scan_number(at, end)
-                                                    : tape_scan_word(at, end);
-}
-
 /* Opens the bracket at ${at}: returns where its first value starts, its closing bracket when it is
  * ${empty}, or NULL. */
 static const char *open_bracket(struct nest *nest, const char *at, const char *end, int *empty)
@@ -90,7 +80,7 @@ const char *tape_scan_value(const char *at, const char *end, unsigned outer)
                 return NULL;
             if (!empty)
                 continue;
-        } else if (!(at = skip_scalar(at, end))) {
+        } else if (!(at = tape_scan_scalar(at, end))) {
             return NULL;
         }
         if (!(at = after_value(&nest, at, end)))

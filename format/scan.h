@@ -135,6 +135,17 @@ static inline const char *tape_scan_word(const char *at, const char *end)
     return end - at >= 5 && !memcmp(at, "false", 5) ? at + 5 : NULL;
 }
 
+/* tape_scan_scalar(at, end): behind the string, number or word at ${at} < ${end}, or NULL. */
+static inline const char *tape_scan_scalar(const char *at, const char *end)
+{
+    if (*at == '"') {
+        at = tape_scan_string(at + 1, end);
+        return at ? at + 1 : NULL;
+    }
+    return *at == '-' || (*at >= '0' && *at <= '9') ? tape_scan_number(at, end)
+                                                    : tape_scan_word(at, end);
+}
+
 #ifdef __cplusplus
 }
 #endif
