@@ -120,9 +120,9 @@ static int distance(const char *left, const char *right)
 static int unknown_option(const char *name, struct tape_error *error)
 {
     const struct option *closest = NULL;
-    int least = 4;
+    int least = 7; /* three letters; of equals the one that begins alike */
     for (int i = 0; i < TABLE_LENGTH; i++) {
-        int differs = distance(name, table[i].name);
+        int differs = 2 * distance(name, table[i].name) + (name[0] != table[i].name[0]);
         if (differs < least) {
             least = differs;
             closest = &table[i];
