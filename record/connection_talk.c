@@ -9,7 +9,9 @@
 #include "record/connection_state.h"
 
 enum {
-    READS_MAX = 64, /* a visit's share, so that one flood does not starve the other connections */
+    /* a visit's share, so that one flood does not starve the others and the timers */
+    READS_MAX = 256,
+    READ_MAX_BYTES = 512 << 10,
     REQUEST_BYTES = 48 << 10,
     STREAMS_A_REQUEST = 200, /* where the venue sets no limit */
     REQUESTS_A_SECOND = 5,
@@ -124,10 +126,10 @@ static int record(struct tape_connection *c)
 void tape_connection_talk(struct tape_connection *c)
 {
     struct tape_error error = {0};
-    int64_t got = 0;
-    for (int reads = 0; record(c); reads++) {
+    int64_t got = 0, bytes = 0;
+    for (int reads = 0; record(c); reads++, bytes += got) {
         tape_connection_flush(c);
-        if (reads == READS_MAX) {
+        if (reads == READS_MAX || bytes >= READ_MAX_BYTES) {
             c->more = 1;
             return;
         }

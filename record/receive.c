@@ -12,7 +12,6 @@
 #include <sys/prctl.h>
 #include <unistd.h>
 
-#include "format/ring.h"
 #include "record/backoff.h"
 #include "record/clock.h"
 #include "record/connection.h"
@@ -396,13 +395,10 @@ static void *run(void *context)
 
 /* ---- other threads ---- */
 
-/* The longest message that the ring can take as one record. */
-static void fit_limit(struct tape_receive *r, const struct tape_store_state *store)
+/* A message as one frame must fit the ring. */
+static void fit_limit(struct tape_receive *r)
 {
-    uint64_t most = store->ring_bytes / 4;
-    if (most == 0 || most > TAPE_RECORD_MAX_BYTES)
-        most = TAPE_RECORD_MAX_BYTES;
-    most -= TAPE_WS_HEADER_MAX_BYTES + TAPE_RING_SLOT_BYTES;
+    uint64_t most = tape_store_record_limit(r->setup.store) - TAPE_WS_HEADER_MAX_BYTES;
     if (r->setup.message_limit > most)
         r->setup.message_limit = most;
 }
@@ -426,7 +422,7 @@ int tape_receive_start(struct tape_receive *r, struct tape_store *store, struct 
     tape_store_read_state(store, &state);
     r->setup.store = store;
     r->setup.session = state.session;
-    fit_limit(r, &state);
+    fit_limit(r);
     int status = make_loop(r, error);
     if (status)
         return status;
