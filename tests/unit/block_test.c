@@ -395,6 +395,9 @@ static void refuses_wrong_counts_and_times(void **state)
     assert_int_equal(open_raw(two, 10, 2, 5, 8), TAPE_CORRUPT);
     assert_string_equal(error.text, "the records' times are not the header's");
     assert_int_equal(open_raw(two, 10, 2, 4, 7), TAPE_CORRUPT);
+    static const uint8_t later[] = {1, 0, 2, 0, 0, 1, 0, 2, 0, 0}; /* none at the smallest stamp */
+    assert_int_equal(open_raw(later, 10, 2, 5, 7), TAPE_CORRUPT);
+    assert_string_equal(error.text, "the records' times are not the header's");
     struct tape_record record;
     assert_int_equal(tape_block_next(reader, &record), 0); /* nothing of a bad block */
 }
