@@ -20,27 +20,24 @@ int64_t tape_decimal_integer_slow(const char *from, const char *to)
     return negative ? -(int64_t)value : (int64_t)value;
 }
 
-#ifdef TAPE_DECIMAL_EIGHT
-/* Long ones (spot has eight places): at most 16 bytes on each side of the point. The sides are
- * integers that nothing stands before; whether they are good for a decimal is for the caller. */
+/* Long ones (spot has eight places): the sides of the point are integers. */
 static int read_sides(const char *at, const char *point, const char *to, uint64_t *value)
 {
-    int64_t whole = tape_decimal_integer(at, point, to);
-    int64_t fraction = tape_decimal_integer(point + 1, to, to);
+    static const uint32_t power[9] = {1,      10,      100,      1000,     10000,
+                                      100000, 1000000, 10000000, 100000000};
+    int64_t whole = tape_decimal_integer(at, at, point);
+    int64_t fraction = tape_decimal_integer(at, point + 1, to);
     if (whole < 0 || fraction < 0 || *at == '-' || point[1] == '-' || to - point - 1 > 8)
         return 0;
-    *value = (uint64_t)whole * tape_decimal_power((unsigned)(to - point) - 1) + (uint64_t)fraction;
+    *value = (uint64_t)whole * power[to - point - 1] + (uint64_t)fraction;
     return 1;
 }
-#endif
 
 /* The digits of at..to without the point, if there is one; 0: something else is there. */
 static int read_digits(const char *at, const char *point, const char *to, uint64_t *value)
 {
-#ifdef TAPE_DECIMAL_EIGHT
     if (point && to - at >= 10 && read_sides(at, point, to, value))
         return 1;
-#endif
     *value = 0;
     for (; at < to; at++) {
         unsigned digit = (unsigned char)(*at - '0');

@@ -5,6 +5,7 @@
 
 #include <string.h>
 
+#include "format/scan.h"
 #include "format/tick.h"
 
 #ifdef __cplusplus
@@ -42,35 +43,47 @@ static inline uint64_t tape_decimal_join(uint64_t word)
     word = (word & 0x00ff00ff00ff00ff) * 6553601 >> 16;
     return (word & 0x0000ffff0000ffff) * 42949672960001 >> 32;
 }
+#endif
 
-static inline uint64_t tape_decimal_power(unsigned exponent)
+#ifdef TAPE_SCAN_SSE2
+/* Sixteen bytes of which the last ${count} are all ones. */
+static inline __m128i tape_decimal_last(size_t count)
 {
-    static const uint32_t power[9] = {1,      10,      100,      1000,     10000,
-                                      100000, 1000000, 10000000, 100000000};
-    return power[exponent];
+    static const int8_t ones[32] = {[16] = -1, -1, -1, -1, -1, -1, -1, -1,
+                                    -1,        -1, -1, -1, -1, -1, -1, -1};
+    return _mm_loadu_si128((const __m128i *)(ones + count));
+}
+
+/* The number of sixteen digits, 0 to 9 each, the first in the lowest byte: neighbours are joined to
+ * 8 of two digits, 4 of four, 2 of eight. */
+static inline uint64_t tape_decimal_join16(__m128i digits)
+{
+    __m128i tens = _mm_and_si128(digits, _mm_set1_epi16(0xff));
+    __m128i pairs =
+        _mm_add_epi16(_mm_mullo_epi16(tens, _mm_set1_epi16(10)), _mm_srli_epi16(digits, 8));
+    __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(1 << 16 | 100));
+    __m128i eights = _mm_madd_epi16(_mm_packs_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
+    uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    return (both & 0xffffffff) * 100000000 + (both >> 32);
 }
 #endif
 
-/* tape_decimal_integer(from, to, end): the plain integer that stands from ${from} to ${to}, or
- * TAPE_TICK_NONE. Bytes up to ${end} may be loaded, never used: that is what makes it fast. */
-static inline int64_t tape_decimal_integer(const char *from, const char *to, const char *end)
+/* tape_decimal_integer(begin, from, to): the plain integer that stands from ${from} to ${to}, or
+ * TAPE_TICK_NONE. Bytes from ${begin} on may be loaded, never used: that is what makes it fast. */
+static inline int64_t tape_decimal_integer(const char *begin, const char *from, const char *to)
 {
-#ifdef TAPE_DECIMAL_EIGHT
+#ifdef TAPE_SCAN_SSE2
     size_t count = (size_t)(to - from);
-    if (count >= 8 && count <= 16) {
-        /* the first eight, and the last eight without those that are of the first */
-        uint64_t first = tape_decimal_load(from), last = tape_decimal_load(to - 8);
-        unsigned half = 4 * (16 - (unsigned)count); /* twice: a shift by 64 has no meaning */
-        if (tape_decimal_all_digits(first) && tape_decimal_all_digits(last))
-            return (int64_t)(tape_decimal_join(first) * tape_decimal_power((unsigned)count - 8) +
-                             tape_decimal_join(last >> half >> half << half << half));
-    } else if (count > 0 && count < 8 && end - from >= 8) {
-        uint64_t word = tape_decimal_load(from) << 8 * (8 - count);
-        if (tape_decimal_all_digits(word))
-            return (int64_t)tape_decimal_join(word);
+    if (count > 0 && count <= 16 && to - begin >= 16) {
+        __m128i text = _mm_loadu_si128((const __m128i *)(to - 16));
+        __m128i digits =
+            _mm_and_si128(_mm_sub_epi8(text, _mm_set1_epi8('0')), tape_decimal_last(count));
+        __m128i others = _mm_cmpeq_epi8(_mm_max_epu8(digits, _mm_set1_epi8(10)), digits);
+        if (_mm_movemask_epi8(others) == 0)
+            return (int64_t)tape_decimal_join16(digits);
     }
 #endif
-    (void)end;
+    (void)begin;
     return tape_decimal_integer_slow(from, to);
 }
 

@@ -60,7 +60,6 @@ enum place {
 };
 
 #define BIT(place) ((uint64_t)1 << (place))
-#define UNKNOWN    ((uint64_t)1 << 63)
 
 /* What a byte means as a whole key. Controls, the quote and the backslash are no plain letters;
  * bytes from 0x80 on are parts of letters, which is as good. */
@@ -80,16 +79,26 @@ struct value {
 enum { DECODE, SCAN };
 enum { TOP, INNER };
 
-/* Invariants: of[place] is set when its bit is set in seen. missing: what a scan still needs; it
- * holds UNKNOWN until the kind is certain, that is: nothing that follows could change it. */
+/* Invariants: of[place] is set when its bit is set in seen. open: the places that are still to be
+ * noted; a scan ends when it is 0, which it cannot be before the kind is certain (nothing that
+ * follows could change it), as it holds bits of no place until then. fast_end: in front of it there
+ * are 8 bytes to load, and 16 in front of the end. */
 struct reader {
-    const char *end;
-    int ends_with_16; /* 16 bytes before the end belong to the payload */
-    int wrapper, raw, has_data, done;
-    uint64_t seen, missing;
+    const char *begin, *end, *fast_end;
+    uint64_t seen, open;
+    int wrapper, raw, has_data, done, kind;
     struct tape_slice stream;
     struct value of[PLACES];
 };
+
+static inline void begin_reading(struct reader *reader, const char *begin, const char *end)
+{
+    memset(reader, 0, offsetof(struct reader, of));
+    reader->begin = begin;
+    reader->end = end;
+    reader->fast_end = end - begin >= 16 ? end - 7 : begin;
+    reader->open = ~BIT(NOWHERE);
+}
 
 static inline int has(const struct reader *reader, int place)
 {
@@ -198,11 +207,11 @@ static int kind_without_event(const struct reader *reader)
     return TAPE_TICK_OTHER;
 }
 
-static inline int kind_of(const struct reader *reader)
+static inline int kind_of(const struct reader *reader, int mode)
 {
     if (!has(reader, AT_e))
         return kind_without_event(reader);
-    int kind = event_kind(reader);
+    int kind = mode == SCAN ? reader->kind : event_kind(reader);
     return kind == TAPE_TICK_DEPTH && partial_depth(reader->stream) ? TAPE_TICK_DEPTH_SNAPSHOT
                                                                     : kind;
 }
@@ -363,7 +372,7 @@ read_plain_member(const struct reader *reader, const char *at, struct member *me
 {
     const char *end = reader->end;
     uint64_t head;
-    if (end - at < 8 || !reader->ends_with_16)
+    if (at >= reader->fast_end)
         return 0;
     memcpy(&head, at, 8); /* little endian: what stands first is lowest */
     int letter = place_of_letter[head >> 8 & 0xff];
@@ -406,7 +415,7 @@ static const char *walk_inner_decode(struct reader *reader, const char *at);
 
 /* A scan may end when the kind is certain and all it promises is there: after "e", and with the
  * stream's name known where a wrapper has one. */
-static inline void set_missing(struct reader *reader)
+static inline void close_for_scan(struct reader *reader)
 {
     static const uint64_t of_kind[TAPE_TICK_SHUTDOWN + 1] = {
         [TAPE_TICK_TRADE] = BIT(AT_t),
@@ -416,24 +425,22 @@ static inline void set_missing(struct reader *reader)
         [TAPE_TICK_FORCE_ORDER] = BIT(AT_o),
         [TAPE_TICK_KLINE] = BIT(AT_k),
     };
+    reader->kind = event_kind(reader);
     if (reader->raw || reader->stream.data)
-        reader->missing =
-            (BIT(AT_E) | BIT(AT_T) | BIT(AT_s) | of_kind[event_kind(reader)]) & ~reader->seen;
+        reader->open &= BIT(AT_E) | BIT(AT_T) | BIT(AT_s) | of_kind[reader->kind];
 }
 
 static inline void note(struct reader *reader, const struct member *member, int mode)
 {
-    int place = member->place;
-    if (place == NOWHERE || has(reader, place))
+    uint64_t bit = BIT(member->place);
+    if (!(reader->open & bit))
         return;
-    reader->of[place].from = member->from;
-    reader->of[place].to = member->to;
-    reader->seen |= BIT(place);
-    if (mode == SCAN) {
-        reader->missing &= ~BIT(place);
-        if (place == AT_e)
-            set_missing(reader);
-    }
+    reader->of[member->place].from = member->from;
+    reader->of[member->place].to = member->to;
+    reader->seen |= bit;
+    reader->open ^= bit;
+    if (mode == SCAN && member->place == AT_e)
+        close_for_scan(reader);
 }
 
 static inline int is_wrapper_key(const struct reader *reader, int place)
@@ -464,6 +471,7 @@ static const char *read_wrapper(struct reader *reader, int place, const char *at
     uint64_t outer = (reader->seen & ours) | BIT(AT_DATA);
     reader->has_data = 1;
     reader->seen = 0;
+    reader->open = ~BIT(NOWHERE);
     at = mode == SCAN ? walk_inner_scan(reader, at + 1) : walk_inner_decode(reader, at + 1);
     reader->seen = (reader->seen & ~ours) | outer;
     return at;
@@ -525,7 +533,7 @@ static inline __attribute__((always_inline)) const char *walk(struct reader *rea
         if (level == INNER || !reader->wrapper)
             note(reader, &member, mode);
         /* A comma or bracket must follow: a number may be cut by the payload's end. */
-        if (mode == SCAN && !reader->missing) {
+        if (mode == SCAN && reader->open == 0) {
             reader->done = step(&at, end) >= 0;
             return reader->done ? at : NULL;
         }
@@ -549,7 +557,7 @@ static int64_t integer_at(const struct reader *reader, int place)
 {
     if (!is_number(reader, place))
         return TAPE_TICK_NONE;
-    return tape_decimal_integer(reader->of[place].from, reader->of[place].to, reader->end);
+    return tape_decimal_integer(reader->begin, reader->of[place].from, reader->of[place].to);
 }
 
 /* Milliseconds, or microseconds (spot on request): the coarser unit that stays before the year 2262
@@ -652,9 +660,7 @@ static void fill_nested(const struct reader *reader, struct tape_tick *tick, int
     if (!starts(reader, place, '{'))
         return;
     struct reader nested;
-    memset(&nested, 0, offsetof(struct reader, of));
-    nested.end = reader->end;
-    nested.ends_with_16 = reader->ends_with_16;
+    begin_reading(&nested, reader->begin, reader->end);
     walk_inner_decode(&nested, reader->of[place].from + 1);
     if (!tick->symbol.data)
         tick->symbol = string_at(&nested, AT_s);
@@ -739,10 +745,7 @@ static inline __attribute__((always_inline)) int read_payload(const char *payloa
                                                               struct tape_tick *tick, int mode)
 {
     struct reader reader;
-    memset(&reader, 0, offsetof(struct reader, of));
-    reader.end = payload + bytes;
-    reader.ends_with_16 = bytes >= 16;
-    reader.missing = UNKNOWN;
+    begin_reading(&reader, payload, payload + bytes);
     clear(tick);
     const char *at = walk_payload(&reader, payload, bytes, mode);
     if (!at || (!reader.done && tape_scan_space(at, reader.end) != reader.end))
@@ -750,7 +753,7 @@ static inline __attribute__((always_inline)) int read_payload(const char *payloa
     tick->stream = reader.stream;
     if (reader.wrapper && !reader.has_data)
         return 0;
-    tick->kind = kind_of(&reader);
+    tick->kind = kind_of(&reader, mode);
     tick->symbol = string_at(&reader, AT_s);
     tick->event = string_at(&reader, AT_e);
     tick->event_ns = time_at(&reader, AT_E);
