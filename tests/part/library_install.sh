@@ -33,7 +33,7 @@ cflags=$(pkg-config $flags --cflags tapedeck) libs=$(pkg-config $flags --libs ta
 echo '#include <tape.h>
 int main(void) { return tape_source_open("", 0, 0) != 0; }' >"$scratch/alone.c"
 cp "$scratch/alone.c" "$scratch/alone.cc"
-strict="-Wall -Wextra -Wpedantic -Wshadow -Werror"
+strict="-Wall -Wextra -Wpedantic -Werror"
 # shellcheck disable=SC2086
 cc -std=c11 $strict $cflags -o "$scratch/alone_c" "$scratch/alone.c" $libs || fail "C11"
 # shellcheck disable=SC2086
@@ -90,7 +90,7 @@ while ! "$tree/usr/bin/tape-replay" ls --json "$scratch/live" 2>/dev/null | grep
     [ $tries -lt 600 ] || fail "the recorder never began"
     sleep 0.1
 done
-"$scratch/strategy" "$scratch/live" live >"$scratch/got.txt" 2>"$scratch/said.txt" &
+"$scratch/strategy" "$scratch/live" live >"$scratch/got.txt" 2>"$scratch/said.txt" 3>&- &
 strategy=$!
 tail -n +201 "$scratch/lines.txt" >&3
 exec 3>&-
