@@ -145,6 +145,21 @@ static int all_digits(const char *text, size_t length)
     return 1;
 }
 
+/* 1 when text is a UTC second that there is, as "YYYYMMDDTHHMMSSZ". */
+static int is_second(const char *text)
+{
+    struct tm utc = {0};
+    char again[STAMP_BYTES + 1];
+    if (sscanf(text, "%4d%2d%2dT%2d%2d%2dZ", &utc.tm_year, &utc.tm_mon, &utc.tm_mday, &utc.tm_hour,
+               &utc.tm_min, &utc.tm_sec) != 6)
+        return 0;
+    utc.tm_year -= 1900;
+    utc.tm_mon--;
+    timegm(&utc); /* carries what is too large */
+    return strftime(again, sizeof again, "%Y%m%dT%H%M%SZ", &utc) == STAMP_BYTES &&
+           memcmp(again, text, STAMP_BYTES) == 0;
+}
+
 /* 1 when name is a segment's in directory day, with its sequence and state; 2 when it is a file
  * that a recovery keeps beside; else 0. */
 static int parse_name(const char *name, const char day[DAY_BYTES], uint32_t *sequence, char *state)
@@ -152,7 +167,7 @@ static int parse_name(const char *name, const char day[DAY_BYTES], uint32_t *seq
     size_t length = strlen(name);
     if (length < STAMP_BYTES + 1 + 6 + 4 || memcmp(name, day, 4) != 0 ||
         memcmp(name + 4, day + 5, 2) != 0 || memcmp(name + 6, day + 8, 2) != 0 || name[8] != 'T' ||
-        !all_digits(name + 9, 6) || name[15] != 'Z' || name[16] != '-')
+        !all_digits(name + 9, 6) || !is_second(name) || name[16] != '-')
         return 0;
     const char *digits = name + STAMP_BYTES + 1;
     const char *dot = strchr(digits, '.');
@@ -270,16 +285,28 @@ static int compare_entries(const void *left, const void *right)
     return strcmp(a->name, b->name);
 }
 
-/* One entry a sequence. A .hot beside its .tape is what a crash while packing leaves. */
+static int is_readable(const struct tape_archive *archive, const struct tape_archive_entry *entry)
+{
+    struct tape_segment *segment = tape_archive_open_segment(archive, entry, NULL);
+    tape_segment_close(segment);
+    return segment != NULL;
+}
+
+/* One entry a sequence. A .hot beside its .tape is what a crash while packing leaves. Of others
+ * that somebody brought here the first that is ours counts. */
 static void drop_doubles(struct tape_archive *archive)
 {
     struct tape_archive_entry *entries = archive->entries;
     int kept = 0;
     for (int i = 0; i < archive->entries_length; i++) {
-        if (kept > 0 && entries[kept - 1].sequence == entries[i].sequence)
-            archive->foreign_files += entries[kept - 1].state == entries[i].state;
-        else
+        if (kept == 0 || entries[kept - 1].sequence != entries[i].sequence) {
             entries[kept++] = entries[i];
+            continue;
+        }
+        int ours = is_readable(archive, &entries[kept - 1]);
+        archive->foreign_files += !ours || entries[kept - 1].state == entries[i].state;
+        if (!ours && is_readable(archive, &entries[i]))
+            entries[kept - 1] = entries[i];
     }
     archive->entries_length = kept;
 }
@@ -388,6 +415,10 @@ struct tape_segment_writer *tape_archive_create_segment(struct tape_archive *arc
     if (archive->lock_fd < 0) {
         tape_error_set(error, TAPE_USAGE, "segment %06u: the archive is open for reading",
                        sequence);
+        return NULL;
+    }
+    if (sequence == 0) { /* one more than the largest: a reader would not find it */
+        tape_error_set(error, TAPE_LIMIT, "no number is left for a segment after %u", UINT32_MAX);
         return NULL;
     }
     int day = is_day(name) ? open_day(archive, name, 1) : (errno = EINVAL, -1);

@@ -228,7 +228,7 @@ def plain(path, kind=stat.S_ISREG):
 
 
 def list_segments(archive):
-    """Paths by sequence; .tape counts before .hot; links and other names are not ours."""
+    """(sequence, [paths]), .tape before .hot, then by name; links and other names are not ours."""
     found = {}
     top = os.path.join(archive, "segments")
     if not plain(top, stat.S_ISDIR):
@@ -248,9 +248,8 @@ def list_segments(archive):
                 datetime.datetime.strptime(name[:15], "%Y%m%dT%H%M%S")
             except ValueError:
                 continue
-            if match[6] == "tape" or int(digits) not in found:
-                found[int(digits)] = path
-    return sorted(found.items())
+            found.setdefault(int(digits), []).append((match[6] != "tape", path))
+    return [(sequence, [path for _, path in sorted(paths)]) for sequence, paths in sorted(found.items())]
 
 
 def read_lock(archive):
@@ -507,7 +506,8 @@ class Archive:
         segments = list_segments(self.path)
         if self.id is None:
             self.id = self.first_id(segments)
-        for i, (sequence, path) in enumerate(segments):
+        for i, (sequence, paths) in enumerate(segments):
+            path = next((path for path in paths if len(paths) > 1 and self.is_ours(path, sequence)), paths[0])
             growing = self.growing and i == len(segments) - 1
             segment = Segment(path, sequence, self.id, growing, self.places.append)
             for index, records in segment.read(growing):
@@ -522,10 +522,14 @@ class Archive:
                     expected = record.ordinal + 1
                     yield record
 
+    def is_ours(self, path, sequence):
+        told = []
+        return Segment(path, sequence, self.id, True, told.append).id is not None
+
     @staticmethod
     def first_id(segments):
-        for _, path in segments:
-            with open(path, "rb") as file:
+        for _, paths in segments:
+            with open(paths[0], "rb") as file:
                 head = file.read(FILE_HEADER)
             if (len(head) == FILE_HEADER and head[:8] == b"TAPEDECK"
                     and crc32c(head[12:]) == struct.unpack_from("<I", head, 8)[0]):
