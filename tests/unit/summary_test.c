@@ -284,7 +284,8 @@ static void test_days(void **state)
                         "20261125|a@trade|2\n20261126|a@trade|1");
     struct tape_summariser *summariser = tape_summariser_new(&error);
     for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
-        assert_int_equal(tape_summary_day(summariser, known[i].ns * SECOND_NS), atoi(known[i].day));
+        assert_int_equal(tape_summary_day(summariser, known[i].ns * SECOND_NS),
+                         strtol(known[i].day, NULL, 10));
     tape_summariser_free(summariser);
 }
 
