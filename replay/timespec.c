@@ -162,8 +162,10 @@ static int parse_date(const char *text, int64_t *ns)
     if (!take_zone(&at, &east) || *at != '\0')
         return 0;
     seconds = days_of_date(year, month, day) * SECONDS_PER_DAY - east;
-    return !__builtin_mul_overflow(seconds, NS_PER_SECOND, ns) &&
-           !__builtin_add_overflow(*ns, of_day, ns);
+    /* The first midnight of the range lies before the range itself. */
+    __int128 sum = (__int128)seconds * NS_PER_SECOND + of_day;
+    *ns = (int64_t)sum;
+    return sum >= INT64_MIN && sum <= INT64_MAX;
 }
 
 /* TIMESPEC_UNIT(word, ns): the longer of two words that begin alike comes first. */

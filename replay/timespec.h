@@ -32,8 +32,9 @@ struct tape_timespec {
  * tape_timespec_parse(text, time, error): 0 or TAPE_USAGE. Accepted: RFC 3339 with up to nine
  * digits of fraction (seconds, the time of day and the zone may be left out: then 0 and UTC; a
  * second 60 is the next minute's 0), a plain number of ns, "@" and seconds, "now", "+90s" after the
- * start of the archive and "-90s" before its end. Plain numbers of fewer than 17 digits are refused:
- * they are a year, a date, seconds, milliseconds or microseconds that somebody took for nanoseconds.
+ * start of the archive and "-90s" before its end. Plain numbers of fewer than 17 digits are
+ * refused: they are a year, a date, seconds, milliseconds or microseconds that somebody took for
+ * nanoseconds.
  */
 int tape_timespec_parse(const char *text, struct tape_timespec *time, struct tape_error *error);
 

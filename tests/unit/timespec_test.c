@@ -210,9 +210,7 @@ static void what_is_formatted_reads_back(void **state)
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         assert_int_equal(tape_timespec_format(text, table[i]), 30);
         assert_int_equal(strlen(text), 30);
-        /* The parser's sums end a little inside the range. */
-        if (table[i] != INT64_MIN)
-            assert_true(epoch_ns(text) == table[i]);
+        assert_true(epoch_ns(text) == table[i]);
     }
     tape_timespec_format(text, 1795334400123456789ll);
     assert_string_equal(text, "2026-11-22T08:00:00.123456789Z");
