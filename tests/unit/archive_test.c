@@ -175,6 +175,10 @@ static void lock_stands_as_specified(void **state)
     assert_int_equal(tape_archive_set_owner(archive, "", 1, &error), 0); /* shorter than before */
     assert_int_equal(tape_archive_read_owner(archive, &owner, &error), 0);
     assert_string_equal(owner.ring_path, "");
+    file = read_file_at(tape_archive_directory_fd(archive), "LOCK");
+    file.data[file.bytes] = 0;
+    assert_null(strstr((char *)file.data, "dev")); /* nothing of the longer text before it */
+    free(file.data);
     tape_archive_close(archive);
 }
 

@@ -72,6 +72,13 @@ static int open_file(uint32_t sequence)
     return fd;
 }
 
+static struct made_file read_segment_file(uint32_t sequence)
+{
+    char name[400];
+    snprintf(name, sizeof name, "tape/segments/2026/11/25/20261125T094640Z-%06u.hot", sequence);
+    return read_file_at(above, name);
+}
+
 /* Inverts bytes [offset, offset + bytes) of a segment's file. */
 static void damage_file(uint32_t sequence, uint64_t offset, uint64_t bytes)
 {
@@ -295,6 +302,10 @@ static void a_seek_tells_only_what_lies_after_it(void **state)
              "<corrupt 35-40 segment 000002: block 1 at 0x%llx: checksum mismatch> 40-47 .",
              (unsigned long long)at);
     assert_string_equal(read_on(&reading), want);
+    /* past a damaged place that shows when the segment is opened */
+    damage_file(2, 0, 64);
+    assert_int_equal(tape_cursor_seek_ordinal(reading.cursor, 41, &error), 0);
+    assert_string_equal(read_on(&reading), "41-47 .");
     stop(&reading);
 }
 
@@ -529,9 +540,19 @@ static void an_incomplete_tail_is_damage_only_without_a_recorder(void **state)
     start(&reading);
     int fd = open_file(1);
     uint64_t last = block_offset(1, 2);
+    struct made_file whole = read_segment_file(1);
     assert_int_equal(ftruncate(fd, (off_t)last + 100), 0);
     assert_string_equal(read_on(&reading), "0-15 .");
     assert_string_equal(read_on(&reading), ".");
+    /* The rest arrives: nothing was damaged. Then it is gone again, and so is the recorder. */
+    struct reading other;
+    start(&other);
+    assert_string_equal(read_on(&other), "0-15 .");
+    assert_int_equal(pwrite(fd, whole.data + last, whole.bytes - last, (off_t)last),
+                     whole.bytes - last);
+    assert_string_equal(read_on(&other), "16-23 .");
+    stop(&other);
+    assert_int_equal(ftruncate(fd, (off_t)last + 100), 0);
     let_go();
     char want[200];
     snprintf(want, sizeof want, "<torn 16-16 segment 000001: torn tail of 100 bytes at 0x%llx> .",
@@ -547,6 +568,7 @@ static void an_incomplete_tail_is_damage_only_without_a_recorder(void **state)
     assert_int_equal(tape_cursor_refresh(reading.cursor, &error), 1);
     assert_string_equal(read_on(&reading), "16-23 .");
     assert_int_equal(tape_segment_seal(writer, &error), 0);
+    free(whole.data);
     close(fd);
     stop(&reading);
 }
@@ -604,18 +626,20 @@ static void a_segment_being_made_is_waited_for(void **state)
     add(1, 0, 3, 1);
     add(2, SEGMENT, 3, 1);
     int fd = open_file(2);
-    uint8_t header[64];
-    assert_int_equal(pread(fd, header, 64, 0), 64);
+    struct made_file whole = read_segment_file(2);
     assert_int_equal(ftruncate(fd, 0), 0);
     struct reading reading;
     start(&reading);
     assert_string_equal(read_on(&reading), "0-23 .");
-    assert_int_equal(pwrite(fd, header, 64, 0), 64);
+    assert_int_equal(pwrite(fd, whole.data, 30, 0), 30);
     assert_string_equal(read_on(&reading), ".");
-    assert_int_equal(ftruncate(fd, 0), 0);
+    assert_int_equal(pwrite(fd, whole.data, whole.bytes, 0), whole.bytes);
+    assert_string_equal(read_on(&reading), "24-47 .");
     stop(&reading);
+    assert_int_equal(ftruncate(fd, 0), 0);
     let_go();
     assert_story("0-23 <torn 24-24 segment 000002: 0 bytes are less than a header> .");
+    free(whole.data);
     close(fd);
 }
 
