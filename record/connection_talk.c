@@ -128,7 +128,8 @@ void tape_connection_talk(struct tape_connection *c)
     struct tape_error error = {0};
     int64_t got = 0, bytes = 0;
     for (int reads = 0; record(c); reads++, bytes += got) {
-        tape_connection_flush(c);
+        if (tape_outbox_waits(&c->out))
+            tape_connection_flush(c);
         if (reads == READS_MAX || bytes >= READ_MAX_BYTES) {
             c->more = 1;
             return;

@@ -42,7 +42,8 @@ uint8_t *tape_inbox_room(struct tape_inbox *inbox, size_t *room)
     if (inbox->end > inbox->touched)
         inbox->touched = inbox->end;
     if (inbox->start) { /* a frame has gone, so that what is left came with the last read */
-        memmove(inbox->data, inbox->data + inbox->start, there);
+        if (there)
+            memmove(inbox->data, inbox->data + inbox->start, there);
         inbox->start = 0;
         inbox->end = there;
         if (inbox->touched > KEEP_BYTES) {

@@ -42,6 +42,12 @@ int tape_outbox_frame(struct tape_outbox *outbox, int opcode, const void *payloa
  * then only the newest is answered (RFC 6455 5.5.3). */
 void tape_outbox_pong(struct tape_outbox *outbox, const void *payload, size_t bytes);
 
+/* tape_outbox_waits(outbox): 1 when there is something to flush. */
+static inline int tape_outbox_waits(const struct tape_outbox *outbox)
+{
+    return outbox->used || outbox->pong_owed;
+}
+
 /* tape_outbox_flush(outbox, write, sent, context): 0 when all is sent, 1 when some is left for
  * when the socket takes more, negative as ${write} said. */
 int tape_outbox_flush(struct tape_outbox *outbox, tape_outbox_write *write, tape_outbox_sent *sent,
