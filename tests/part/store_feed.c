@@ -1,10 +1,14 @@
-/* Drives a store directly, for the tests that kill it.
+/*
+ * Drives a store directly, for the tests that kill it.
  *
- *   store_feed feed ARCHIVE FIRST BURST PAUSE_US [sync]   numbered frames until killed; after each
- *                                                  burst the last published number goes to stdout
- *   store_feed read ARCHIVE                        "COUNT LAST", or why the numbers are not 0, 1
- * ... store_feed flood ARCHIVE FILE TIMES            lines "<ns> <payload>" flat out; prints the
- * rate
+ *   store_feed feed ARCHIVE FIRST BURST PAUSE_US [sync]
+ *       numbered frames until killed; after each burst the last published number goes to stdout
+ *   store_feed read ARCHIVE
+ *       "COUNT LAST", or why the numbers are not 0, 1 ...
+ *   store_feed count ARCHIVE
+ *       frames in the segments and, while it is recorded, in the ring
+ *   store_feed flood ARCHIVE FILE TIMES
+ *       lines "<ns> <payload>" flat out; prints the rate
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -14,6 +18,7 @@
 #include <unistd.h>
 
 #include "format/cursor.h"
+#include "format/ring.h"
 #include "format/ws.h"
 #include "record/clock.h"
 #include "record/import.h"
@@ -126,6 +131,37 @@ static int read_back(char **argv)
     return 0;
 }
 
+/* A live archive: what the segments lack the ring has, until it is gone. */
+static int count_frames(char **argv)
+{
+    struct tape_error error = {0};
+    struct tape_record record;
+    struct tape_cursor_damage damage;
+    struct tape_archive_owner owner;
+    struct tape_ring_state state = {0};
+    uint64_t frames = 0;
+    struct tape_archive *archive = tape_archive_open(argv[2], &error);
+    struct tape_cursor *cursor = archive ? tape_cursor_open(archive, &error) : NULL;
+    if (cursor == NULL || tape_archive_read_owner(archive, &owner, &error) < 0)
+        return fail(&error);
+    struct tape_ring *ring = tape_ring_attach(owner.ring_path, tape_archive_id(archive), NULL);
+    if (ring)
+        tape_ring_read_state(ring, &state);
+    while (tape_cursor_next(cursor, &record, &damage, &error) == 1)
+        frames += record.kind == TAPE_RECORD_FRAME_IN;
+    struct tape_ring_cursor at;
+    uint64_t next = tape_cursor_next_ordinal(cursor);
+    if (ring &&
+        tape_ring_seek(ring, next > state.durable_ordinal ? next : state.durable_ordinal, &at) == 1)
+        while (tape_ring_next(ring, &at, &record) == 1)
+            frames += record.kind == TAPE_RECORD_FRAME_IN;
+    tape_ring_free(ring);
+    tape_cursor_close(cursor);
+    tape_archive_close(archive);
+    printf("%" PRIu64 "\n", frames);
+    return 0;
+}
+
 static char *read_whole(const char *path, size_t *bytes)
 {
     FILE *file = fopen(path, "rb");
@@ -195,6 +231,8 @@ int main(int argc, char **argv)
         return feed(argc, argv);
     if (argc == 3 && strcmp(argv[1], "read") == 0)
         return read_back(argv);
+    if (argc == 3 && strcmp(argv[1], "count") == 0)
+        return count_frames(argv);
     if (argc == 5 && strcmp(argv[1], "flood") == 0)
         return flood(argv);
     fputs("usage: see the top of store_feed.c\n", stderr);
