@@ -81,16 +81,17 @@ def perform(scratch, archive, exchange):
     return head, tail
 
 
-def count_lost(archive, head, tail):
-    """Records that had reached the ring and are not in the archive, byte for byte."""
-    lost, expected = 0, 0
-    left = dict(tail)
+def count_lost(archive, kills):
+    """Records that had reached the ring at one of the kills and are not in the archive, byte for byte."""
+    lost, expected, tails = 0, 0, {}
+    for _, tail in kills:
+        tails.update(tail)
+    head = max(head for head, _ in kills)
     for record in read_archive.Archive(archive).records():
         if record.ordinal < head:
             lost += record.ordinal - expected
             expected = record.ordinal + 1
-            ring = left.pop(record.ordinal, record)
-            lost += ring != record
+            lost += tails.get(record.ordinal, record) != record
     return lost + head - expected
 
 
@@ -126,7 +127,7 @@ def count_disk(folder):
 
 
 def report(scratch, archive, summary, head, tail):
-    lost = count_lost(archive, head, tail)
+    lost = count_lost(archive, [(head, tail)])
     pairs = rig.pair_connections(archive, summary, scratch / "log")
     for pair in pairs:
         rig.check_pair(*pair)
