@@ -38,9 +38,13 @@ struct run {
     int disk_full_told, index_broken_told;
 };
 
+/* Words of a server, or of a file name, may stand in it: they must not command the terminal. */
 static int fail(const struct tape_error *error)
 {
-    fprintf(stderr, "tape-record: %s\n", error->text);
+    fputs("tape-record: ", stderr);
+    for (const char *at = error->text; *at != '\0'; at++)
+        fputc((unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at, stderr);
+    fputc('\n', stderr);
     return tape_error_exit_code(error->status);
 }
 
