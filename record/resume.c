@@ -6,18 +6,31 @@
 #include <string.h>
 #include <unistd.h>
 
+static int64_t ask_number(struct tape_index *index, const char *sql)
+{
+    sqlite3_stmt *statement = NULL;
+    int64_t number = 0;
+    if (sqlite3_prepare_v2(tape_index_handle(index), sql, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_step(statement) == SQLITE_ROW)
+        number = sqlite3_column_int64(statement, 0);
+    sqlite3_finalize(statement);
+    return number;
+}
+
 /* The first sequence that the index has never heard of. */
 static uint32_t known_sequence(struct tape_index *index)
 {
-    sqlite3_stmt *statement = NULL;
-    uint32_t next = 1;
-    if (sqlite3_prepare_v2(tape_index_handle(index),
-                           "SELECT coalesce(max(segment_id), 0) + 1 FROM segment", -1, &statement,
-                           NULL) == SQLITE_OK &&
-        sqlite3_step(statement) == SQLITE_ROW)
-        next = (uint32_t)sqlite3_column_int64(statement, 0);
-    sqlite3_finalize(statement);
-    return next;
+    return (uint32_t)ask_number(index, "SELECT coalesce(max(segment_id), 0) + 1 FROM segment");
+}
+
+/* The first ordinal that the index has never heard of: what it says of itself counts only as far as
+ * its blocks bear it out. */
+static uint64_t known_ordinal(struct tape_index *index)
+{
+    uint64_t said = tape_index_next_ordinal(index);
+    uint64_t shown =
+        (uint64_t)ask_number(index, "SELECT coalesce(max(block_id + records), 0) FROM block");
+    return said < shown ? said : shown;
 }
 
 static void take_numbers(struct tape_resume *resume, struct tape_index *index)
@@ -87,7 +100,7 @@ int tape_resume_run(struct tape_resume *resume, struct tape_archive *archive, in
     resume->next_session = resume->next_connection = 1;
     resume->index = tape_index_open(archive, &resume->index_rebuilt, &trouble);
     if (resume->index) {
-        options.known_ordinal = tape_index_next_ordinal(resume->index);
+        options.known_ordinal = known_ordinal(resume->index);
         options.known_sequence = known_sequence(resume->index);
         take_numbers(resume, resume->index);
     }
