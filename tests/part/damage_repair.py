@@ -12,7 +12,7 @@ from damage_archive import (EXHAUSTIVE, Original, expect, flipped, groups_of, in
                             play, replay, rig, run, segment_of, some_lines)
 from rig import read_archive
 
-CASES = 14 if "address" in str(rig.BUILD) or "asan" in str(rig.BUILD) else 40
+CASES = 10 if "address" in str(rig.BUILD) or "asan" in str(rig.BUILD) else 30
 MORE = [b"1795600009000000000 {\"stream\":\"more@trade\",\"data\":{\"e\":\"trade\",\"t\":1}}\n",
         b"1795600009000000001 {\"stream\":\"more@trade\",\"data\":{\"e\":\"trade\",\"t\":2}}\n"]
 
