@@ -80,8 +80,8 @@ static void parse_line(const char *line, struct lock_text *text)
         text->pid = parse_number(line + 4);
     else if (strncmp(line, "started_ns=", 11) == 0)
         text->started_ns = parse_number(line + 11);
-    else if (strncmp(line, "ring=", 5) == 0 && strlen(line + 5) < sizeof text->ring_path)
-        strcpy(text->ring_path, line + 5);
+    else if (strncmp(line, "ring=", 5) == 0)
+        snprintf(text->ring_path, sizeof text->ring_path, "%s", line + 5);
 }
 
 /* bytes is terminated and may hold anything. */
@@ -720,7 +720,7 @@ int tape_archive_read_owner(const struct tape_archive *archive, struct tape_arch
     if (text.valid) {
         owner->pid = text.pid;
         owner->started_ns = text.started_ns;
-        strcpy(owner->ring_path, text.ring_path);
+        memcpy(owner->ring_path, text.ring_path, sizeof owner->ring_path);
     }
     return 0;
 }

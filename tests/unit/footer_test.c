@@ -15,7 +15,7 @@
 /* The footer stands at 10,000; its segment is 7, the tag 5. */
 static const struct tape_block_header own = {
     .segment = 7, .archive_tag = 5, .codec = TAPE_BLOCK_CODEC_FOOTER, .number = 9};
-enum { END = 10000 };
+enum { END = 10000, TEXT_BYTES = 200 };
 
 static struct tape_error error;
 static uint8_t raw[1 << 20];
@@ -80,8 +80,9 @@ static void assert_refused(const char *text)
 static void see(void *context, const struct tape_segment_stream_count *count)
 {
     char *to = context;
-    sprintf(to + strlen(to), "%.*s %llu %llu,", (int)count->name_bytes, count->name,
-            (unsigned long long)count->messages, (unsigned long long)count->bytes);
+    size_t used = strlen(to);
+    snprintf(to + used, TEXT_BYTES - used, "%.*s %llu %llu,", (int)count->name_bytes, count->name,
+             (unsigned long long)count->messages, (unsigned long long)count->bytes);
 }
 
 static void reads_what_the_specification_says(void **state)
@@ -102,7 +103,7 @@ static void reads_what_the_specification_says(void **state)
     assert_int_equal(footer.blocks, 2);
     assert_int_equal(footer.records, 4);
     assert_int_equal(footer.entries[1].offset, END - 90);
-    char text[200] = "";
+    char text[TEXT_BYTES] = "";
     assert_int_equal(tape_footer_counts(&footer, 0, see, text), 0);
     assert_string_equal(text, " 5 500,a@trade 1 18446744073709551615,");
     assert_int_equal(tape_footer_counts(&footer, 1, see, text), TAPE_MISSING);
@@ -256,7 +257,7 @@ static void gives_back_what_was_built(void **state)
     struct tape_footer footer;
     char names[BLOCKS][8];
     for (uint32_t i = 0; i < BLOCKS; i++) {
-        sprintf(names[i], "s%u", i);
+        snprintf(names[i], sizeof names[i], "s%u", i);
         const struct tape_segment_stream_count counts[] = {
             {names[i], (uint32_t)strlen(names[i]), i, 1000 + i}, {"all", 3, 1, 2}};
         add(builder, i, counts, 2);
@@ -279,8 +280,8 @@ static void gives_back_what_was_built(void **state)
         tape_footer_decode(&footer, &header, bytes + TAPE_BLOCK_HEADER_BYTES, 1 << 20, &error), 0);
     assert_int_equal(footer.blocks, BLOCKS);
     for (uint32_t i = 0; i < BLOCKS; i++) {
-        char text[200] = "", want[200];
-        sprintf(want, "s%u %u %u,all 1 2,", i, i, 1000 + i);
+        char text[TEXT_BYTES] = "", want[TEXT_BYTES];
+        snprintf(want, sizeof want, "s%u %u %u,all 1 2,", i, i, 1000 + i);
         assert_int_equal(tape_footer_counts(&footer, i, see, text), 0);
         assert_string_equal(text, want);
         assert_int_equal(footer.entries[i].offset, 64 + 90 * i);

@@ -470,7 +470,7 @@ static void a_wrong_ordinal_or_length_ends_the_walk(void **state)
     static const struct {
         int offset; /* in slot 3 */
         uint8_t byte;
-    } bad[] = {{0, 99}, {7, 1}, {18, 0xff}, {19, 0x7f}, {26, 0}, {27, 1}, {31, 1}};
+    } bad[] = {{0, 99}, {7, 1}, {17, 0x40}, {18, 0xff}, {19, 0x7f}, {26, 0}, {27, 1}, {31, 1}};
     int fd = open(path, O_RDWR), end;
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         off_t at = (off_t)(4096 + cursor.position) + bad[i].offset;
@@ -481,6 +481,23 @@ static void a_wrong_ordinal_or_length_ends_the_walk(void **state)
         assert_int_equal(end, TAPE_CORRUPT);
         assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     }
+    close(fd);
+}
+
+static void a_length_beyond_a_quarter_ends_the_walk(void **state)
+{
+    (void)state;
+    uint8_t bytes[4];
+    uint64_t ordinal = 0;
+    struct tape_ring *ring = new_ring(0);
+    while (put(ring, ordinal))
+        ordinal++;
+    tape_ring_free(ring);
+    int fd = open(path, O_RDWR), end;
+    tape_bytes_put_u32(bytes, DATA / 4 + 1); /* so much was published after it */
+    assert_int_equal(pwrite(fd, bytes, 4, 4096 + 16), 4);
+    assert_int_equal(walk(0, &end), 0);
+    assert_int_equal(end, TAPE_CORRUPT);
     close(fd);
 }
 
@@ -660,6 +677,7 @@ int main(void)
         TEST(a_follower_learns_that_it_was_overrun),
         TEST(a_damaged_ring_gives_no_impossible_record),
         TEST(a_wrong_ordinal_or_length_ends_the_walk),
+        TEST(a_length_beyond_a_quarter_ends_the_walk),
         TEST(a_killed_recorder_leaves_every_published_record),
         TEST(threads_agree),
     };
