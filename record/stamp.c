@@ -16,9 +16,8 @@ int tape_stamp_prepare(int fd)
     /* SO_TIMESTAMP(NS) stays off: together they make up a stamp at the time of the read when the
      * real one is missing. */
     int stamps = SOF_TIMESTAMPING_RX_SOFTWARE | SOF_TIMESTAMPING_SOFTWARE, on = 1;
-    if (setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps))
-        return -1;
-    return setsockopt(fd, IPPROTO_TCP, TCP_INQ, &on, sizeof on);
+    int asked = setsockopt(fd, SOL_SOCKET, SO_TIMESTAMPING, &stamps, sizeof stamps);
+    return setsockopt(fd, IPPROTO_TCP, TCP_INQ, &on, sizeof on) | asked;
 }
 
 void tape_stamp_begin(struct tape_stamp *stamp, int fd, uint8_t *ahead)

@@ -30,7 +30,8 @@ struct tape_stamp {
 };
 
 /* tape_stamp_prepare(fd): asks for stamps and queue lengths; to be called before connect(), since
- * what was queued before comes without a stamp. 0 or -1 with errno. */
+ * what was queued before comes without a stamp. 0, or -1 with errno: then a user clock stands in.
+ */
 int tape_stamp_prepare(int fd);
 
 /* tape_stamp_begin(stamp, fd, ahead) */

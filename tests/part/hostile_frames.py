@@ -201,8 +201,10 @@ def anonymous_kib(recorder):
         return next(int(line.split()[1]) for line in status if line.startswith("RssAnon:"))
 
 
-def ping_flood(scratch):
+def ping_flood(scratch, secure=False):
     """Pings by the ten thousand from a server that reads nothing until the end."""
+    certificates = stranger.rig.make_certificates(scratch / "certificates") if secure else None
+    options = ("--ca", certificates / "ca.pem") if secure else ()
     count, pad = 60000, b"." * 100
     sent = stranger.threading.Event()
     memory = []
@@ -224,14 +226,19 @@ def ping_flood(scratch):
         memory.append(anonymous_kib(recorder))
         server.result()
 
-    with stranger.Stranger(flood) as server:
-        archive, _ = stranger.record(scratch, server, until=until)
+    with stranger.Stranger(flood, certificates=certificates) as server:
+        archive, _ = stranger.record(scratch, server, *options, until=until)
         pongs = server.result()
     expect_equal(pongs, sorted(set(pongs)), "pongs in order, none twice")
     expect(len(pongs) < count, "the server's not reading was felt: %d pongs" % len(pongs))
     expect_equal(len(stranger.Tape(archive).frames), count, "pings recorded")
     if stranger.rig.BUILD.name not in ("address", "thread"):
         expect(memory[0] < 65536, "%d KiB of memory" % memory[0])
+
+
+def ping_flood_over_tls(scratch):
+    """The same where a write that was cut must be repeated as it was."""
+    ping_flood(scratch, secure=True)
 
 
 def empty_continuations(scratch):
@@ -258,7 +265,8 @@ def empty_continuations(scratch):
         expect(memory[0] < 65536, "%d KiB of memory" % memory[0])
 
 
-SINGLE = (owed_answers, fails_early, limit_counts_fragments, after_close, ping_flood, empty_continuations)
+SINGLE = (owed_answers, fails_early, limit_counts_fragments, after_close, ping_flood, ping_flood_over_tls,
+          empty_continuations)
 
 
 def main(scratch):
