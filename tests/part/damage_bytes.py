@@ -3,11 +3,15 @@
 play and ls never crash, give every good line and no wrong one, and say that there is damage. TAPE_EXHAUSTIVE=1
 takes every byte; otherwise all bytes of headers, footer and trailer are sampled more than payloads."""
 import os
+import pathlib
 import random
 import shutil
+import sys
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
 from damage_archive import (EXHAUSTIVE, Original, expect, flipped, groups_of, in_parallel, make_killed, make_sealed,
-                            play, replay, rig, segment_of, some_lines)
+                            play, replay, rig, segment_of, some_lines)  # noqa: E402
 
 CASES = 60 if "address" in str(rig.BUILD) or "asan" in str(rig.BUILD) else 300
 

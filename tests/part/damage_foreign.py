@@ -9,8 +9,10 @@ import sqlite3
 import subprocess
 import sys
 
-from damage_archive import (Original, expect, groups_of, make_sealed, play, replay, rig, run, segment_of, some_lines)
-from rig import expect_equal, read_archive
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
+from damage_archive import (Original, expect, groups_of, make_sealed, play, replay, rig, run, segment_of, some_lines)  # noqa: E402
+from rig import expect_equal, read_archive  # noqa: E402
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 

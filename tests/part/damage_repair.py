@@ -4,13 +4,17 @@ the next recording: each opens, keeps every good record and every byte that was 
 twice, and verify, a second repair and a rebuilt index all agree afterwards. TAPE_EXHAUSTIVE=1 takes every
 byte."""
 import os
+import pathlib
 import random
 import shutil
 import sqlite3
+import sys
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
 from damage_archive import (EXHAUSTIVE, Original, expect, flipped, groups_of, in_parallel, make_killed, make_sealed,
-                            play, replay, rig, run, segment_of, some_lines)
-from rig import read_archive
+                            play, replay, rig, run, segment_of, some_lines)  # noqa: E402
+from rig import read_archive  # noqa: E402
 
 CASES = 10 if "address" in str(rig.BUILD) or "asan" in str(rig.BUILD) else 30
 MORE = [b"1795600009000000000 {\"stream\":\"more@trade\",\"data\":{\"e\":\"trade\",\"t\":1}}\n",

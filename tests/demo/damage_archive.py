@@ -6,15 +6,12 @@ import shutil
 import signal
 import struct
 import subprocess
-import sys
 import tempfile
 import threading
 import time
 
-sys.dont_write_bytecode = True
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
-import rig  # noqa: E402
-from rig import expect  # noqa: E402
+import rig
+from rig import expect
 
 EXHAUSTIVE = os.environ.get("TAPE_EXHAUSTIVE") == "1"
 HEADER_BYTES = 80
