@@ -53,11 +53,13 @@ static int read_digits(const char *at, const char *point, const char *to, uint64
  * "-0" are not valid though they look like numbers. */
 int tape_decimal_read_slow(struct tape_decimal *decimal)
 {
+    decimal->valid = 0;
+    if (decimal->text.bytes == 0)
+        return 0;
     const char *at = decimal->text.data, *to = at + decimal->text.bytes;
-    int negative = at < to && *at == '-';
+    int negative = *at == '-';
     uint64_t value;
     at += negative;
-    decimal->valid = 0;
     if (at == to || to - at > DIGITS_MAX + 1)
         return 0;
     const char *point = memchr(at, '.', (size_t)(to - at));

@@ -210,8 +210,6 @@ static int bad(struct tape_message *message, const struct tape_record *record)
 /* The payload of a frame into to, without its mask. */
 static void copy_payload(uint8_t *to, const uint8_t *from, const struct tape_ws_frame *frame)
 {
-    if (frame->payload_bytes == 0)
-        return;
     if (frame->masked)
         tape_ws_mask(to, from, frame->payload_bytes, frame->mask, 0);
     else
@@ -232,7 +230,8 @@ static int lend_payload(struct tape_feed *feed, const struct tape_record *record
             feed->plain = grown;
             feed->plain_room = bytes + FIRST_ROOM_BYTES;
         }
-        copy_payload(feed->plain, payload, frame);
+        if (bytes > 0)
+            copy_payload(feed->plain, payload, frame);
         payload = feed->plain;
     }
     message->payload.data = (const char *)payload;
@@ -295,7 +294,7 @@ static int append(struct tape_feed *feed, struct assembly *assembly,
     assembly->flags |= record->flags;
     assembly->last_ordinal = record->ordinal;
     assembly->recv_ns = record->recv_ns;
-    if (assembly->given_up)
+    if (assembly->given_up || frame->payload_bytes == 0)
         return 0;
     if (bytes > TAPE_WS_MESSAGE_MAX_BYTES || feed->held - assembly->room + bytes > HELD_MAX_BYTES) {
         give_up(feed, assembly);

@@ -37,7 +37,8 @@ static int only_space(const char *from, const char *end)
 
 cJSON *tape_json_parse(const char *text, size_t bytes, size_t max_bytes, size_t max_depth)
 {
-    if (bytes > max_bytes || memchr(text, 0, bytes) || tape_json_depth(text, bytes) > max_depth)
+    if (bytes == 0 || bytes > max_bytes || memchr(text, 0, bytes) ||
+        tape_json_depth(text, bytes) > max_depth)
         return NULL;
     const char *rest = NULL;
     cJSON *root = cJSON_ParseWithLengthOpts(text, bytes, &rest, 0);

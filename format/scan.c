@@ -108,14 +108,15 @@ size_t tape_scan_unescape(const char *from, size_t bytes, char *to, size_t room)
             const char *letter = strchr(letters, from[at]);
             c = letter ? (unsigned char)controls[letter - letters] : (unsigned char)from[at];
             if (from[at] == 'u') {
-                c = hex4(from + at + 1);
+                unsigned unit = hex4(from + at + 1);
+                c = unit < 0x80 ? unit : 0xff;
                 at += 4;
             }
             at++;
         }
-        if (length == room || c >= 0x80 || c == 0)
+        if (length == room)
             return room + 1;
-        to[length] = (char)c;
+        to[length] = (char)(c ? c : 0xff);
     }
     return length;
 }

@@ -22,8 +22,9 @@ enum { TAPE_SCAN_DEPTH_MAX = 1000 }; /* as cJSON: what nests deeper is not JSON 
  * there is none before ${end}. No recursion; ${outer} brackets are open around it. */
 const char *tape_scan_value(const char *at, const char *end, unsigned outer);
 
-/* tape_scan_unescape(from, bytes, to, room): the text that a string's bytes stand for, when it is
- * ASCII and fits; returns its length, or room + 1. */
+/* tape_scan_unescape(from, bytes, to, room): the text that a string's bytes stand for, for
+ * comparing with ASCII: an escaped character that is none, or NUL, becomes a byte 0xff. Returns its
+ * length, or room + 1 when it does not fit. */
 size_t tape_scan_unescape(const char *from, size_t bytes, char *to, size_t room);
 
 static inline const char *tape_scan_space(const char *at, const char *end)

@@ -166,15 +166,17 @@ static inline int event_kind(const struct reader *reader)
 /* 1 for "<symbol>@depth5", 10 or 20, with a speed or without: a snapshot in the diffs' layout. */
 static int partial_depth(struct tape_slice stream)
 {
-    char plain[128];
-    if (stream.bytes && memchr(stream.data, '\\', stream.bytes)) {
+    char plain[512];
+    if (stream.bytes == 0)
+        return 0;
+    if (memchr(stream.data, '\\', stream.bytes)) {
         stream.bytes = tape_scan_unescape(stream.data, stream.bytes, plain, sizeof plain);
         if (stream.bytes > sizeof plain)
             return 0;
         stream.data = plain;
     }
     const char *end = stream.data + stream.bytes;
-    const char *at = stream.bytes ? memchr(stream.data, '@', stream.bytes) : NULL;
+    const char *at = memchr(stream.data, '@', stream.bytes);
     if (!at || end - at < 7 || memcmp(at, "@depth", 6))
         return 0;
     const char *level = at + 6, *behind = tape_scan_digits(level, end);
@@ -737,7 +739,7 @@ walk_payload(struct reader *reader, const char *payload, size_t bytes, int mode)
         at = mode == SCAN ? walk_inner_scan(reader, at) : walk_inner_decode(reader, at);
         return at && !reader->done ? walk_rest(reader, at, mode) : at;
     }
-    at = bytes ? tape_scan_space(payload, reader->end) : payload;
+    at = tape_scan_space(payload, reader->end);
     return at < reader->end && *at == '{' ? walk(reader, at + 1, TOP, mode, 0) : NULL;
 }
 
@@ -745,8 +747,10 @@ static inline __attribute__((always_inline)) int read_payload(const char *payloa
                                                               struct tape_tick *tick, int mode)
 {
     struct reader reader;
-    begin_reading(&reader, payload, payload + bytes);
     clear(tick);
+    if (bytes == 0)
+        return 0;
+    begin_reading(&reader, payload, payload + bytes);
     const char *at = walk_payload(&reader, payload, bytes, mode);
     if (!at || (!reader.done && tape_scan_space(at, reader.end) != reader.end))
         return 0;
@@ -776,7 +780,8 @@ int tape_tick_scan(const char *payload, size_t bytes, struct tape_tick *tick)
 
 int tape_tick_parse_decimal(struct tape_slice text, struct tape_decimal *decimal)
 {
-    return tape_decimal_read(text, text.data + text.bytes, decimal);
+    const char *end = text.bytes ? text.data + text.bytes : text.data;
+    return tape_decimal_read(text, end, decimal);
 }
 
 /* One number of a level, quoted or not; returns behind it, or NULL. */

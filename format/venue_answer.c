@@ -73,7 +73,7 @@ int tape_venue_classify(const char *payload, size_t bytes, struct tape_venue_ans
     answer->id = TAPE_TICK_NONE;
     answer->error_code = 0;
     answer->error_text[0] = 0;
-    if (bytes > ANSWER_MAX_BYTES || !starts_like_answer(payload, bytes))
+    if (bytes == 0 || bytes > ANSWER_MAX_BYTES || !starts_like_answer(payload, bytes))
         return TAPE_VENUE_DATA;
     cJSON *root = tape_json_parse(payload, bytes, ANSWER_MAX_BYTES, ANSWER_MAX_DEPTH);
     int kind = root ? read_answer(root, answer) : TAPE_VENUE_DATA;

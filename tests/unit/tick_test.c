@@ -238,6 +238,8 @@ static const struct kind_case kind_cases[] = {
     {DEPTH_ON("b@depth10@500ms"), TAPE_TICK_DEPTH_SNAPSHOT},
     {DEPTH_ON("b@depth20@100ms"), TAPE_TICK_DEPTH_SNAPSHOT},
     {DEPTH_ON("b\\u0040d\\u0065pth20"), TAPE_TICK_DEPTH_SNAPSHOT},
+    {DEPTH_ON("\\u5e01\\u5b89@depth20"), TAPE_TICK_DEPTH_SNAPSHOT},
+    {DEPTH_ON("\xe5\xb8\x81@depth20"), TAPE_TICK_DEPTH_SNAPSHOT},
     {DEPTH_ON("b@depth50"), TAPE_TICK_DEPTH},
     {DEPTH_ON("b@depth200"), TAPE_TICK_DEPTH},
     {DEPTH_ON("b@depth5x"), TAPE_TICK_DEPTH},
