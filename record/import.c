@@ -70,7 +70,7 @@ static int read_some(struct input *input, void *to, size_t room, size_t *got,
         count = stopped(input) ? 0 : read(input->fd, to, room);
     while (count < 0 && errno == EINTR);
     if (count < 0)
-        return tape_error_errno(error, errno, "%s: read", input->name);
+        return tape_error_errno(error, errno, "%.700s: read", input->name);
     *got = (size_t)count;
     return 0;
 }
@@ -117,8 +117,8 @@ static int fill_zstd(struct input *input, struct tape_error *error)
             if (got == 0) {
                 input->at_end = 1;
                 return input->frame_open
-                           ? tape_error_set(error, TAPE_FAILED, "%s: the zstd data ends too early",
-                                            input->name)
+                           ? tape_error_set(error, TAPE_FAILED,
+                                            "%.700s: the zstd data ends too early", input->name)
                            : 0;
             }
             input->packed.size = got;
@@ -126,7 +126,7 @@ static int fill_zstd(struct input *input, struct tape_error *error)
         }
         size_t left = ZSTD_decompressStream(input->zstd, &out, &input->packed);
         if (ZSTD_isError(left))
-            return tape_error_set(error, TAPE_FAILED, "%s: damaged zstd data: %s", input->name,
+            return tape_error_set(error, TAPE_FAILED, "%.700s: damaged zstd data: %s", input->name,
                                   ZSTD_getErrorName(left));
         input->frame_open = left != 0;
     }
@@ -173,8 +173,8 @@ static int look_at_magic(struct input *input, struct tape_error *error)
         return begin_zstd(input, error);
     if (input->end >= sizeof gzip && memcmp(input->bytes, gzip, sizeof gzip) == 0)
         return tape_error_set(error, TAPE_FAILED,
-                              "%s is gzip: zcat %s | tape-record --import - ARCHIVE", input->name,
-                              strcmp(input->name, "-") == 0 ? "FILE.gz" : input->name);
+                              "%.300s is gzip: zcat %.300s | tape-record --import - ARCHIVE",
+                              input->name, strcmp(input->name, "-") == 0 ? "FILE.gz" : input->name);
     return 0;
 }
 
@@ -184,7 +184,7 @@ static int open_input(struct input *input, const char *file, struct tape_error *
     input->fd = -1;
     input->fd = strcmp(file, "-") == 0 ? STDIN_FILENO : open(file, O_RDONLY | O_CLOEXEC);
     if (input->fd < 0)
-        return tape_error_errno(error, errno, "%s: open", file);
+        return tape_error_errno(error, errno, "%.700s: open", file);
     input->room = 2 * CHUNK_BYTES;
     input->bytes = malloc(input->room);
     input->packed_bytes = malloc(CHUNK_BYTES);
@@ -261,9 +261,10 @@ size_t tape_import_number(const char *text, size_t bytes, int64_t *value)
 
 static int wrong_line(const struct import *import, const char *why, struct tape_error *error)
 {
-    return tape_error_set(
-        error, TAPE_FAILED, "%s: line %" PRIu64 ": %s; the first %" PRIu64 " lines are imported",
-        import->input.name, import->report->lines + 1, why, import->report->lines);
+    return tape_error_set(error, TAPE_FAILED,
+                          "%.700s: line %" PRIu64 ": %s; the first %" PRIu64 " lines are imported",
+                          import->input.name, import->report->lines + 1, why,
+                          import->report->lines);
 }
 
 /* The ring empties as blocks become durable; an import can wait for that. */
@@ -295,7 +296,7 @@ static int is_utf8(const char *text, size_t bytes)
 static int stopped_after(const struct import *import, struct tape_error *error)
 {
     return tape_error_set(error, TAPE_FAILED,
-                          "%s: stopped; the first %" PRIu64 " lines are imported",
+                          "%.700s: stopped; the first %" PRIu64 " lines are imported",
                           import->input.name, import->report->lines);
 }
 

@@ -1,11 +1,13 @@
 /* tape-record: the command. The main thread waits for signals, watches, and shows progress. */
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
@@ -46,6 +48,27 @@ static int fail(const struct tape_error *error)
         fputc((unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at, stderr);
     fputc('\n', stderr);
     return tape_error_exit_code(error->status);
+}
+
+/* What was told on standard output counts only when it got there. */
+static int close_output(int code)
+{
+    struct tape_error error = {0};
+    errno = 0;
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return code;
+    tape_error_errno(&error, errno ? errno : EIO, "standard output");
+    fail(&error);
+    return code ? code : 1;
+}
+
+/* A file of the archive must not get the number of a closed standard stream: what is meant for that
+ * would be written into it. These give an error when used. */
+static void fill_standard_streams(void)
+{
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
 static void say_info(void *context, const char *words)
@@ -184,13 +207,13 @@ static char *read_file(const char *path, size_t *bytes, struct tape_error *error
     FILE *file = fopen(path, "re");
     char *text = malloc(PROFILE_MAX_BYTES + 1);
     if (file == NULL || text == NULL) {
-        tape_error_errno(error, errno, "%s: open", path);
+        tape_error_errno(error, errno, "%.700s: open", path);
     } else {
         *bytes = fread(text, 1, PROFILE_MAX_BYTES + 1, file);
         if (ferror(file))
-            tape_error_errno(error, errno, "%s: read", path);
+            tape_error_errno(error, errno, "%.700s: read", path);
         else if (*bytes > PROFILE_MAX_BYTES)
-            tape_error_set(error, TAPE_LIMIT, "%s: longer than 1 MiB", path);
+            tape_error_set(error, TAPE_LIMIT, "%.700s: longer than 1 MiB", path);
     }
     if (file)
         fclose(file);
@@ -386,8 +409,10 @@ static int import(struct run *run, struct tape_error *error)
 {
     const char *file = run->options.import_file;
     struct import_thread thread = {.run = run, .lock = PTHREAD_MUTEX_INITIALIZER};
-    if (strcmp(file, "-") != 0 && access(file, R_OK) < 0) {
-        tape_error_errno(error, errno, "%s: open", file);
+    struct stat state = {0};
+    if (strcmp(file, "-") != 0 &&
+        (access(file, R_OK) < 0 || (stat(file, &state) == 0 && S_ISDIR(state.st_mode)))) {
+        tape_error_errno(error, S_ISDIR(state.st_mode) ? EISDIR : errno, "%.700s: open", file);
         return fail(error);
     }
     if (load_venue(run, NULL, error) < 0 || open_store(run, error) < 0)
@@ -429,6 +454,7 @@ int main(int argc, char **argv)
 {
     static struct run run;
     struct tape_error error = {0};
+    fill_standard_streams();
     join_command(run.command, argc, argv);
     if (tape_options_parse(&run.options, argc, argv, &error) < 0)
         return fail(&error);
@@ -437,7 +463,7 @@ int main(int argc, char **argv)
             tape_options_print_help(stdout);
         else
             printf("tape-record %s\n", TAPE_VERSION);
-        return fflush(stdout) == 0 ? 0 : 1;
+        return close_output(0);
     }
     prepare_signals(&run);
     tape_progress_begin(&run.progress, run.options.log_format, run.options.quiet);
@@ -445,5 +471,5 @@ int main(int argc, char **argv)
                : run.options.import_file ? import(&run, &error)
                                          : capture(&run, &error);
     free_run(&run);
-    return code;
+    return close_output(code);
 }

@@ -248,17 +248,40 @@ static int check_ranges(const struct tape_options *options, struct tape_error *e
     return 0;
 }
 
-static int check_together(const struct tape_options *options, struct tape_error *error)
+/* Options that would have no effect are not passed over: who gives one means something by it. */
+static int check_effect(const struct tape_options *options, const unsigned char *seen,
+                        struct tape_error *error)
+{
+    static const char only_capture[] =
+        " url ca for frames busy-poll message-limit deadline handshake-timeout connections ";
+    static const char not_repair[] = " venue profile sync ring segment segment-age ";
+    for (int i = 0; i < TABLE_LENGTH; i++) {
+        char word[40];
+        snprintf(word, sizeof word, " %s ", table[i].name);
+        if (seen[i] &&
+            (strstr(only_capture, word) || (options->repair && strstr(not_repair, word))))
+            return tape_error_set(error, TAPE_USAGE, "--%s has no meaning with --%s", table[i].name,
+                                  options->repair ? "repair" : "import");
+    }
+    return 0;
+}
+
+static int check_together(const struct tape_options *options, const unsigned char *seen,
+                          struct tape_error *error)
 {
     if (options->import_file && options->repair)
         return tape_error_set(error, TAPE_USAGE, "--import and --repair exclude each other");
     if (options->archive == NULL)
         return tape_error_set(error, TAPE_USAGE,
                               "an ARCHIVE directory must be named (tape-record --help)");
+    if (options->archive[0] == '\0')
+        return tape_error_set(error, TAPE_USAGE, "ARCHIVE is empty (tape-record --help)");
     if (options->import_file || options->repair) {
         if (options->streams_count > 0)
             return tape_error_set(error, TAPE_USAGE, "--%s takes one ARCHIVE, and then \"%.100s\"?",
                                   options->repair ? "repair" : "import", options->streams[0]);
+        if (check_effect(options, seen, error) < 0)
+            return error->status;
         return check_ranges(options, error);
     }
     if (options->streams_count == 0 && options->url == NULL)
@@ -297,7 +320,7 @@ int tape_options_parse(struct tape_options *options, int argc, char **argv,
     options->archive = plain > 0 ? argv[0] : NULL;
     options->streams = argv + 1;
     options->streams_count = plain > 0 ? plain - 1 : 0;
-    return check_together(options, error);
+    return check_together(options, seen, error);
 }
 
 void tape_options_print_help(FILE *to)

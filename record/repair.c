@@ -73,5 +73,5 @@ int tape_repair_run(const char *path, void (*say)(void *context, const char *wor
         return error->status;
     int status = mend(archive, say, context, lost, error);
     tape_archive_close(archive);
-    return status < 0 ? tape_error_wrap(error, "repair %s", path) : 0;
+    return status < 0 ? tape_error_wrap(error, "repair %.700s", path) : 0;
 }

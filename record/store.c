@@ -507,7 +507,7 @@ static int open_store(struct tape_store *store, const char *path,
         start_session(store, options->command);
     else if (store->ring)
         unlink(store->ring_path);
-    return status < 0 ? tape_error_wrap(error, "record into %s", path) : 0;
+    return status < 0 ? tape_error_wrap(error, "record into %.700s", path) : 0;
 }
 
 struct tape_store *tape_store_open(const char *path, const struct tape_store_options *options,

@@ -76,7 +76,7 @@ static int refuse_option(const char *name, struct tape_error *error)
 static int refuse_verb(const char *word, struct tape_error *error)
 {
 #define VERB_NAME(name, text, words) " " text
-    return tape_error_set(error, TAPE_USAGE, "\"%s\" is not a command; there are:%s", word,
+    return tape_error_set(error, TAPE_USAGE, "\"%.100s\" is not a command; there are:%s", word,
                           TAPE_OPTIONS_VERB_TABLE(VERB_NAME));
 #undef VERB_NAME
 }
@@ -102,6 +102,8 @@ static int set_value(struct tape_options *options, const struct option *option, 
     int status = 0;
     switch (option->form) {
     case TEXT:
+        if (*value == '\0')
+            status = tape_error_set(error, TAPE_USAGE, "must not be empty");
         *(tape_options_TEXT *)(void *)field = value;
         break;
     case FLAG:
@@ -163,8 +165,8 @@ static int take_word(struct tape_options *options, const char *word, struct tape
         return options->verb == TAPE_OPTIONS_NONE ? refuse_verb(word, error) : 0;
     }
     if (options->archive)
-        return tape_error_set(error, TAPE_USAGE, "one archive at a time: \"%s\" is one too many",
-                              word);
+        return tape_error_set(error, TAPE_USAGE,
+                              "one archive at a time: \"%.100s\" is one too many", word);
     options->archive = word;
     return 0;
 }
@@ -202,7 +204,7 @@ int tape_options_parse(struct tape_options *options, int argc, char **argv,
         else if (strcmp(argv[i], "-h") == 0)
             options->help = 1;
         else if (argv[i][1] != '-')
-            status = tape_error_set(error, TAPE_USAGE, "unknown option %s", argv[i]);
+            status = tape_error_set(error, TAPE_USAGE, "unknown option %.100s", argv[i]);
         else
             status = take_option(options, argc, argv, &i, &seen, error);
         if (options->help || options->version)

@@ -50,7 +50,7 @@ int tape_output_parse_format(const char *word, struct tape_error *error)
     TAPE_OUTPUT_FORMAT_TABLE(OUTPUT_FORMAT_PARSE)
 #undef OUTPUT_FORMAT_PARSE
 #define OUTPUT_FORMAT_NAME(name, text, meaning) " " text
-    return tape_error_set(error, TAPE_USAGE, "\"%s\" is not a format; there are:%s", word,
+    return tape_error_set(error, TAPE_USAGE, "\"%.100s\" is not a format; there are:%s", word,
                           TAPE_OUTPUT_FORMAT_TABLE(OUTPUT_FORMAT_NAME));
 #undef OUTPUT_FORMAT_NAME
 }

@@ -25,7 +25,7 @@ int tape_pace_parse_speed(const char *text, double *speed, struct tape_error *er
         *speed >= PACE_SPEED_MIN && *speed <= PACE_SPEED_MAX)
         return 0;
     return tape_error_set(error, TAPE_USAGE,
-                          "\"%s\" is not a speed: write max or a number from 0.001 to 1000000",
+                          "\"%.100s\" is not a speed: write max or a number from 0.001 to 1000000",
                           text);
 }
 

@@ -252,7 +252,7 @@ static int open_receipt(struct play *play, struct tape_error *error)
         return 0;
     play->receipt_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
     if (play->receipt_fd < 0)
-        return tape_error_errno(error, errno, "receipt %s", path);
+        return tape_error_errno(error, errno, "receipt %.700s", path);
     return 0;
 }
 
@@ -316,12 +316,12 @@ static int write_receipt(struct play *play, struct tape_error *error)
     FILE *to = fdopen(play->receipt_fd, "w");
     play->receipt_fd = -1;
     if (!to)
-        return tape_error_errno(error, errno, "receipt %s", play->options->receipt);
+        return tape_error_errno(error, errno, "receipt %.700s", play->options->receipt);
     if (ftruncate(fileno(to), 0) < 0)
         errno = 0; /* a pipe or a device: nothing to cut */
     int bad = tape_receipt_print_json(&play->receipt, play->source, to) < 0;
     bad |= fclose(to) == EOF;
-    return bad ? tape_error_errno(error, errno, "receipt %s", play->options->receipt) : 0;
+    return bad ? tape_error_errno(error, errno, "receipt %.700s", play->options->receipt) : 0;
 }
 
 /* Writes the receipts. An interrupted replay is a success: what was emitted is exact. */

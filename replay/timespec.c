@@ -224,18 +224,20 @@ int tape_timespec_parse_duration(const char *text, int64_t *ns, struct tape_erro
 {
     if (parse_duration(text, ns))
         return 0;
-    return tape_error_set(error, TAPE_USAGE,
-                          "\"%s\" is not a duration: write a number and a unit, as in 90s, 1h30m, "
-                          "250ms or 60us",
-                          text);
+    return tape_error_set(
+        error, TAPE_USAGE,
+        "\"%.100s\" is not a duration: write a number and a unit, as in 90s, 1h30m, "
+        "250ms or 60us",
+        text);
 }
 
 static int refuse(const char *text, struct tape_error *error)
 {
-    return tape_error_set(error, TAPE_USAGE,
-                          "\"%s\" is not a time: write 2026-11-22T08:00Z, ns since 1970, @seconds, "
-                          "now, +10m after the start or -10m before the end",
-                          text);
+    return tape_error_set(
+        error, TAPE_USAGE,
+        "\"%.100s\" is not a time: write 2026-11-22T08:00Z, ns since 1970, @seconds, "
+        "now, +10m after the start or -10m before the end",
+        text);
 }
 
 static int parse_number(const char *text, struct tape_timespec *time, struct tape_error *error)
@@ -245,10 +247,11 @@ static int parse_number(const char *text, struct tape_timespec *time, struct tap
     if (text[digits] != '\0')
         return refuse(text, error);
     if (digits > 0 && digits < NS_DIGITS_MIN)
-        return tape_error_set(error, TAPE_USAGE,
-                              "\"%s\" has %zu digits: a plain number is nanoseconds since 1970, "
-                              "which have 19; seconds are written @1795334400",
-                              text, digits);
+        return tape_error_set(
+            error, TAPE_USAGE,
+            "\"%.100s\" has %zu digits: a plain number is nanoseconds since 1970, "
+            "which have 19; seconds are written @1795334400",
+            text, digits);
     time->ns = take_whole(&at);
     return time->ns < 0 ? refuse(text, error) : 0;
 }
