@@ -611,12 +611,12 @@ struct tape_archive *tape_archive_create(const char *path, struct tape_error *er
 {
     int made = mkdir(path, 0750) == 0;
     if (!made && errno != EEXIST) {
-        tape_error_errno(error, errno, "record into %s: make the directory", path);
+        tape_error_errno(error, errno, "record into %.700s: make the directory", path);
         return NULL;
     }
     struct tape_archive *archive = open_directory(path, error);
     if (archive == NULL) {
-        tape_error_wrap(error, "record into %s", path);
+        tape_error_wrap(error, "record into %.700s", path);
         return NULL;
     }
     int above = made ? openat(archive->directory_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -1;
@@ -631,7 +631,7 @@ struct tape_archive *tape_archive_create(const char *path, struct tape_error *er
         status = take_identity(archive, error);
     if (status == 0)
         return archive;
-    tape_error_wrap(error, "record into %s", path);
+    tape_error_wrap(error, "record into %.700s", path);
     tape_archive_close(archive);
     return NULL;
 }
@@ -641,7 +641,7 @@ struct tape_archive *tape_archive_open(const char *path, struct tape_error *erro
     struct lock_text text = {0};
     struct tape_archive *archive = open_directory(path, error);
     if (archive == NULL) {
-        tape_error_wrap(error, "open %s", path);
+        tape_error_wrap(error, "open %.700s", path);
         return NULL;
     }
     int fd = openat(archive->directory_fd, "LOCK", O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
@@ -658,7 +658,7 @@ struct tape_archive *tape_archive_open(const char *path, struct tape_error *erro
         status = tape_error_set(error, TAPE_FOREIGN, "it is not an archive");
     if (status > 0)
         return archive;
-    tape_error_wrap(error, "open %s", path);
+    tape_error_wrap(error, "open %.700s", path);
     tape_archive_close(archive);
     return NULL;
 }
