@@ -75,6 +75,29 @@ def killed_while_catching_up(scratch):
     print(f"{kills} kills while catching up, dump identical")
 
 
+def asked_while_written(scratch):
+    """Readers of the growing file are never refused and never see half a transaction."""
+    archive = scratch / "growing"
+    writer = subprocess.Popen([str(STORY), "write", str(archive), "33", "60000", "1"])
+    asked = 0
+    while writer.poll() is None:
+        if not (archive / "index.db-wal").exists():
+            continue
+        agree = subprocess.run(["sqlite3", "-readonly", "-cmd", ".timeout 5000", str(archive / "index.db"),
+                                "SELECT count(*) FROM sqlite_schema"], stdout=subprocess.PIPE, text=True)
+        if agree.returncode or agree.stdout == "0\n":
+            continue  # it is only being made
+        agree = shell(archive, "SELECT (SELECT coalesce(sum(records), 0) FROM block) = "
+                               "(SELECT value + 0 FROM meta WHERE key = 'next_ordinal'), "
+                               "(SELECT coalesce(sum(messages), 0) FROM stream) = "
+                               "(SELECT coalesce(sum(messages), 0) FROM v_coverage)",
+                      "-readonly", "-cmd", ".timeout 5000")
+        assert agree == "1|1\n", agree
+        asked += 1
+    assert writer.wait() == 0 and asked > 3, asked
+    print(f"asked {asked} times while it was written")
+
+
 def questions(archive):
     for view in VIEWS:
         rows = shell(archive, f"SELECT day, typeof(ts), * FROM {view}", "-readonly").splitlines()
@@ -186,6 +209,7 @@ def main():
         scratch = pathlib.Path(name)
         same_dumps(scratch)
         killed_while_catching_up(scratch)
+        asked_while_written(scratch)
         questions(scratch / "life1")
         another_account(scratch / "life2")
         real_captures(scratch)

@@ -291,6 +291,31 @@ static void test_damage_is_told_once(void **state)
     story_free(&story);
 }
 
+/* No space: what was committed stays, and the same summaries go in when there is some again. */
+static void test_full_disk(void **state)
+{
+    (void)state;
+    struct story story = story_of_life(10, 4000);
+    struct recorder recorder;
+    recorder_open(&recorder, archive_path);
+    recorder_block(&recorder, story.records, 10);
+    recorder_apply(&recorder);
+    for (size_t i = 10; i + 30 <= story.used; i += 30)
+        recorder_block(&recorder, story.records + i, 30);
+    sqlite3 *db = tape_index_handle(recorder.index);
+    sqlite3_exec(db, "PRAGMA max_page_count = 40", NULL, NULL, NULL);
+    int status = tape_index_begin(recorder.index, &error);
+    for (size_t i = 0; i < recorder.waiting && status == 0; i++)
+        status = tape_index_apply(recorder.index, recorder.summaries[i], &error);
+    assert_int_equal(status, TAPE_FULL);
+    assert_non_null(strstr(error.text, "database or disk is full"));
+    assert_int_equal(tape_index_next_ordinal(recorder.index), 10);
+    sqlite3_exec(db, "PRAGMA max_page_count = 1000000", NULL, NULL, NULL);
+    recorder_close(&recorder);
+    assert_int_equal(differences(archive_path), 0);
+    story_free(&story);
+}
+
 /* ---- bad files ---- */
 
 /* Runs SQL on index.db as any program may. */
@@ -598,6 +623,7 @@ int main(void)
         WITH_DIRECTORY(test_index_ahead_of_the_segments),
         WITH_DIRECTORY(test_damage_becomes_a_gap),
         WITH_DIRECTORY(test_damage_is_told_once),
+        WITH_DIRECTORY(test_full_disk),
         WITH_DIRECTORY(test_crafted_schema),
         WITH_DIRECTORY(test_crafted_rows),
         WITH_DIRECTORY(test_cut_and_flipped_files),
