@@ -255,7 +255,7 @@ def play(archive, *words, wanted=0):
 
 
 def verify(archive, wanted=0):
-    return call("tape-replay", "verify", archive, wanted=wanted)[0].decode("utf-8", "replace")
+    return call("tape-replay", "verify", "--reparse", archive, wanted=wanted)[0].decode("utf-8", "replace")
 
 
 def query(archive, sql):
