@@ -27,7 +27,6 @@ enum {
  * 1. Every record before next_ordinal is in a segment, or lost for good.
  * 2. output, where it is not NULL, is the newest segment; builder holds what follows its blocks;
  *    summariser has seen the records of both since output was opened.
- * 3. known_covered: a segment holds ordinals on both sides of the last one the index knows.
  */
 struct recovery {
     const struct tape_recover_options *options;
@@ -42,7 +41,6 @@ struct recovery {
     uint32_t output_sequence;
     uint64_t next_ordinal;
     uint32_t next_sequence;
-    int known_covered;
 };
 
 __attribute__((format(printf, 2, 3))) static void say(const struct recovery *recovery,
@@ -115,13 +113,10 @@ static void move_aside(struct recovery *recovery, const struct tape_archive_entr
         say(recovery, "segment %06u: shorter than its header: kept as %s", entry->sequence, torn);
 }
 
-static void note_range(struct recovery *recovery, uint64_t first, uint64_t next)
+static void take_end(struct recovery *recovery, uint64_t next_ordinal)
 {
-    uint64_t known = recovery->options->known_ordinal;
-    if (next > recovery->next_ordinal)
-        recovery->next_ordinal = next;
-    if (known > 0 && first < known && next >= known)
-        recovery->known_covered = 1;
+    if (next_ordinal > recovery->next_ordinal)
+        recovery->next_ordinal = next_ordinal;
 }
 
 /* What the segment holds is entered; 1 when it must be sealed, 0 when it is, or a status. */
@@ -142,7 +137,7 @@ static int look_at(struct recovery *recovery, const struct tape_archive_entry *e
     tape_segment_read_info(segment, info);
     tape_segment_close(segment);
     if (info->records > 0 && (info->sealed || entry->state != 'h'))
-        note_range(recovery, info->first_ordinal, info->next_ordinal);
+        take_end(recovery, info->next_ordinal);
     return !info->sealed && entry->state == 'h';
 }
 
@@ -181,7 +176,7 @@ static struct tape_segment_writer *reopen(struct recovery *recovery,
     if (torn > 0 && !footer)
         recovery->report->torn_records = 1;
     if (tape_segment_blocks(writer) > 0)
-        note_range(recovery, info->first_ordinal, tape_segment_next_ordinal(writer));
+        take_end(recovery, tape_segment_next_ordinal(writer));
     if (torn > 0)
         say(recovery, "segment %06u: %" PRIu64 " torn bytes cut off, kept in segments/%.*s.torn",
             entry->sequence, torn, (int)(strrchr(entry->name, '.') - entry->name), entry->name);
@@ -221,20 +216,19 @@ static int reopen_and_seal(struct recovery *recovery, const struct tape_archive_
         return status;
     /* a damage that stays: what was recorded before and after it is not made to wait */
     if (info->records > 0)
-        note_range(recovery, info->first_ordinal, info->next_ordinal);
+        take_end(recovery, info->next_ordinal);
     recovery->report->unreadable++;
     say(recovery, "%s: left as it is", error->text);
     return 0;
 }
 
-/* Newest first, until enough sealed ones were seen and the index's last record was come across. */
+/* Newest first, until enough sealed ones in a row were seen. */
 static int find_unsealed(struct recovery *recovery, int count, uint8_t *unsealed,
                          struct tape_segment_info *infos)
 {
     int sealed = 0, oldest = count;
     for (int i = count - 1; i >= 0; i--) {
-        int known_below = recovery->options->known_ordinal == 0 || recovery->known_covered;
-        if (!recovery->options->every_segment && sealed >= SEALED_TO_SEE && known_below)
+        if (!recovery->options->every_segment && sealed >= SEALED_TO_SEE)
             break;
         int state = look_at(recovery, tape_archive_entry(recovery->archive, i), &infos[i]);
         unsealed[i] = state == 1;
@@ -527,7 +521,6 @@ static int recover_all(struct recovery *recovery, const struct paths *paths,
         status = each_ring(recovery, paths, save_ring, error);
     if (status < 0)
         return status;
-    report->index_ahead = known > 0 && !recovery->known_covered;
     tell_lost(recovery, known, "the index");
     if (recovery->output || report->sealed || report->torn_bytes || report->lost_records)
         status = write_note(recovery, error);

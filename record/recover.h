@@ -27,7 +27,6 @@ struct tape_recover_report {
     uint64_t lost_records;  /* known to have been there, found nowhere */
     uint64_t next_ordinal;  /* of the next record */
     uint32_t next_sequence; /* of the next segment */
-    int index_ahead;        /* the index tells of records that no segment has: make it anew */
 };
 
 /*

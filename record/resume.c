@@ -4,7 +4,6 @@
 #include <sqlite3.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 static int64_t ask_number(struct tape_index *index, const char *sql)
 {
@@ -43,21 +42,6 @@ static void take_numbers(struct tape_resume *resume, struct tape_index *index)
         resume->next_connection = connection;
 }
 
-/* The index tells of records that are nowhere: it is put aside, and one made from the segments. */
-static int put_index_aside(struct tape_resume *resume, struct tape_archive *archive,
-                           struct tape_error *error)
-{
-    int rebuilt;
-    int directory = tape_archive_directory_fd(archive);
-    tape_index_close(resume->index);
-    renameat(directory, "index.db", directory, "index.db.bad");
-    unlinkat(directory, "index.db-wal", 0);
-    unlinkat(directory, "index.db-shm", 0);
-    resume->index = tape_index_open(archive, &rebuilt, error);
-    resume->index_rebuilt = 1;
-    return resume->index ? 0 : error->status;
-}
-
 /* Folds in what the index lacks; the summariser then stands at the end of the archive. */
 static int catch_up(struct tape_resume *resume, struct tape_archive *archive,
                     struct tape_index *index, struct tape_error *error)
@@ -66,9 +50,6 @@ static int catch_up(struct tape_resume *resume, struct tape_archive *archive,
     resume->summariser = tape_summariser_new(error);
     if (resume->summariser == NULL)
         return error->status;
-    int status = tape_index_load_state(index, resume->summariser, error);
-    if (status < 0)
-        return status;
     int64_t blocks = tape_index_catch_up(index, archive, resume->summariser, NULL, NULL, error);
     return blocks < 0 ? (int)blocks : 0;
 }
@@ -107,8 +88,6 @@ int tape_resume_run(struct tape_resume *resume, struct tape_archive *archive, in
     int status = tape_recover_run(&options, &resume->recovered, error);
     if (status < 0)
         return tape_error_wrap(error, "recovery"), status;
-    if (resume->index && resume->recovered.index_ahead)
-        put_index_aside(resume, archive, &trouble);
     if (resume->index && resume->index_rebuilt && say)
         say(context, "index.db: made anew from the segments");
     if (resume->index && catch_up(resume, archive, resume->index, &trouble) == 0) {

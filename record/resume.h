@@ -20,8 +20,8 @@ struct tape_resume {
 };
 
 /* tape_resume_run(resume, archive, every_segment, say, context, error): as tape_recover_run(); then
- * brings index.db up to date, making it anew where it is absent, damaged or tells of records that
- * are nowhere. say may be NULL. 0 or a status. */
+ * brings index.db up to date (anew where it is absent, damaged, or not of these segments). say may
+ * be NULL. 0 or a status. */
 int tape_resume_run(struct tape_resume *resume, struct tape_archive *archive, int every_segment,
                     void (*say)(void *context, const char *words), void *context,
                     struct tape_error *error);
