@@ -325,8 +325,10 @@ static int refresh_segment(struct tape_cursor *cursor, struct tape_error *error)
         struct tape_archive_entry entry = cursor->entry;
         struct tape_segment *segment = tape_archive_open_segment(cursor->archive, &entry, &inner);
         status = segment == NULL ? inner.status : 1;
-        if (segment != NULL)
+        if (segment != NULL) {
             enter_segment(cursor, segment, &entry);
+            cursor->seeking = 1; /* its damages were told */
+        }
     }
     if (status < 0 && error != NULL)
         *error = inner;

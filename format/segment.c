@@ -324,6 +324,21 @@ void tape_segment_close(struct tape_segment *segment)
     free(segment);
 }
 
+/* 1 when the last known block still stands where it did. A recovery may cut bad blocks and append
+ * others, so that the length alone does not tell. */
+static int last_block_stands(const struct tape_segment *segment)
+{
+    uint8_t want[TAPE_BLOCK_HEADER_BYTES], have[TAPE_BLOCK_HEADER_BYTES];
+    if (segment->walk.entries_length == 0)
+        return 1;
+    const struct tape_segment_entry *last =
+        &segment->walk.entries[segment->walk.entries_length - 1];
+    tape_block_header_put(want, &last->header);
+    return tape_segment_walk_read(segment->walk.fd, have, sizeof have, last->offset, NULL) ==
+               sizeof have &&
+           memcmp(want, have, sizeof want) == 0;
+}
+
 int tape_segment_refresh(struct tape_segment *segment, struct tape_error *error)
 {
     uint64_t file_bytes;
@@ -335,6 +350,8 @@ int tape_segment_refresh(struct tape_segment *segment, struct tape_error *error)
     if (file_bytes < segment->walk.at)
         return tape_error_set(error, TAPE_TORN, "the file became shorter: %llu bytes, were %llu",
                               (unsigned long long)file_bytes, (unsigned long long)segment->walk.at);
+    if (!last_block_stands(segment))
+        return tape_error_set(error, TAPE_TORN, "its last block was written over");
     uint32_t before = segment->walk.entries_length;
     status = walk(segment, file_bytes, 1, error);
     if (status < 0)

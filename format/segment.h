@@ -123,7 +123,8 @@ void tape_segment_close(struct tape_segment *segment);
 void tape_segment_read_info(const struct tape_segment *segment, struct tape_segment_info *info);
 
 /* tape_segment_refresh(segment, error): looks for blocks appended since (a live archive). 1 when
- * there are more, 0 when not, or a status. */
+ * there are more, 0 when not; TAPE_TORN when a recovery has cut off what was there (open it anew);
+ * or a status. */
 int tape_segment_refresh(struct tape_segment *segment, struct tape_error *error);
 
 struct tape_segment_entry {

@@ -27,10 +27,22 @@ int64_t tape_segment_walk_read(int fd, void *to, size_t bytes, uint64_t offset,
     return (int64_t)got;
 }
 
+/* Where the next written byte at or after offset is: a hole in the file, which may be as long as
+ * somebody likes, is not read. UINT64_MAX when only a hole follows. */
+static uint64_t skip_hole(int fd, uint64_t offset)
+{
+    off_t data = lseek(fd, (off_t)offset, SEEK_DATA);
+    if (data < 0)
+        return errno == ENXIO ? UINT64_MAX : offset;
+    return (uint64_t)data;
+}
+
 int tape_segment_walk_zeros(int fd, uint64_t offset, uint64_t bytes)
 {
     uint8_t chunk[4096];
-    while (bytes > 0) {
+    uint64_t end = offset + bytes;
+    while ((offset = skip_hole(fd, offset)) < end) {
+        bytes = end - offset;
         size_t part = bytes < sizeof chunk ? (size_t)bytes : sizeof chunk;
         if (tape_segment_walk_read(fd, chunk, part, offset, NULL) != (int64_t)part)
             return 0;
@@ -38,7 +50,6 @@ int tape_segment_walk_zeros(int fd, uint64_t offset, uint64_t bytes)
             if (chunk[i] != 0)
                 return 0;
         offset += part;
-        bytes -= part;
     }
     return 1;
 }
@@ -123,6 +134,10 @@ static int search(const struct tape_segment_walk *walk, is_wanted wanted, uint64
         return tape_error_set(error, TAPE_FAILED, "no memory to search for blocks");
     int result = 0;
     while (result == 0) {
+        uint64_t data = skip_hole(walk->fd, *from); /* no magic begins in a hole */
+        if (data == UINT64_MAX)
+            break;
+        *from = data;
         int64_t got = tape_segment_walk_read(walk->fd, chunk, CHUNK_BYTES, *from, error);
         if (got < 0)
             result = (int)got;
@@ -210,7 +225,8 @@ int tape_segment_walk_on(struct tape_segment_walk *walk, uint64_t file_bytes,
                          struct tape_error *error)
 {
     walk->file_bytes = file_bytes;
-    int status = walk->footer_offset != 0 ? 0 : 1;
+    walk->footer_offset = 0; /* a footer that was incomplete may have been cut and written over */
+    int status = 1;
     while (status == 1)
         status = step(walk, error);
     return status;

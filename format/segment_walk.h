@@ -24,7 +24,7 @@ struct tape_segment_place {
  * - entries are in file order, checked, and all end at or before `at`;
  * - damages are in file order and overlap no entry;
  * - [at, searched) begins no valid header when searched > at;
- * - footer_offset != 0: a valid footer header stands at footer_offset == at; the walk is over.
+ * - footer_offset != 0: a valid footer header stands at footer_offset == at.
  */
 struct tape_segment_walk {
     int fd;

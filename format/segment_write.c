@@ -343,12 +343,36 @@ static int resume_block(struct tape_segment_writer *writer, struct tape_segment 
     return 0;
 }
 
-/* Copies [from, to) of fd to the end of NAME.torn and syncs it. */
+/* Copies [from, to) of fd to the end of copy; holes, which hold nothing, are left out. */
+static int copy_bytes(int fd, int copy, uint64_t from, uint64_t to, struct tape_error *error)
+{
+    uint8_t chunk[16 << 10];
+    while (from < to) {
+        off_t data = lseek(fd, (off_t)from, SEEK_DATA);
+        if (data < 0 && errno == ENXIO)
+            return 0;
+        if (data > (off_t)from)
+            from = (uint64_t)data;
+        if (from >= to)
+            return 0;
+        size_t part = to - from < sizeof chunk ? (size_t)(to - from) : sizeof chunk;
+        ssize_t got = pread(fd, chunk, part, (off_t)from);
+        ssize_t put = got > 0 ? write(copy, chunk, (size_t)got) : got;
+        if (put < 0 && errno != EINTR)
+            return tape_error_errno(error, errno, "keep the bytes at 0x%llx",
+                                    (unsigned long long)from);
+        if (put == 0)
+            return 0;
+        from += put > 0 ? (uint64_t)put : 0;
+    }
+    return 0;
+}
+
+/* Puts [from, to) of fd into NAME.torn and syncs it. */
 static int keep_torn(int directory_fd, const char *name, int fd, uint64_t from, uint64_t to,
                      struct tape_error *error)
 {
     char torn[256];
-    uint8_t chunk[16 << 10];
     const char *dot = strrchr(name, '.');
     int stem = dot == NULL ? (int)strlen(name) : (int)(dot - name);
     snprintf(torn, sizeof torn, "%.*s.torn", stem, name);
@@ -356,20 +380,7 @@ static int keep_torn(int directory_fd, const char *name, int fd, uint64_t from, 
         openat(directory_fd, torn, O_WRONLY | O_CREAT | O_APPEND | O_NOFOLLOW | O_CLOEXEC, 0640);
     if (copy < 0)
         return tape_error_errno(error, errno, "create %s", torn);
-    int status = 0;
-    while (status == 0 && from < to) {
-        size_t part = to - from < sizeof chunk ? (size_t)(to - from) : sizeof chunk;
-        ssize_t got = pread(fd, chunk, part, (off_t)from);
-        if (got < 0)
-            status = tape_error_errno(error, errno, "read at 0x%llx", (unsigned long long)from);
-        if (got <= 0)
-            break;
-        ssize_t put = write(copy, chunk, (size_t)got);
-        if (put < 0)
-            status = tape_error_errno(error, errno, "write %s", torn);
-        else
-            from += (uint64_t)put;
-    }
+    int status = copy_bytes(fd, copy, from, to, error);
     if (status == 0 && (fsync(copy) < 0 || fsync(directory_fd) < 0))
         status = tape_error_errno(error, errno, "sync %s", torn);
     close(copy);

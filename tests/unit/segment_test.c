@@ -1,10 +1,12 @@
 #include "format/segment.h"
 
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -702,6 +704,89 @@ static void a_failed_write_is_cut_back(void **state)
     tape_segment_close(segment);
 }
 
+/* 200 KiB that do not compress, as one block; what tape_segment_append() says. */
+static int append_noise(struct tape_segment_writer *writer, uint64_t ordinal, int last_reserve)
+{
+    static uint8_t noise[200 << 10];
+    struct tape_block_header header;
+    struct dice dice = {ordinal + 1};
+    uint8_t *stored;
+    for (size_t i = 0; i < sizeof noise; i++)
+        noise[i] = (uint8_t)roll(&dice);
+    struct tape_record record = {
+        .ordinal = ordinal, .kind = 1, .bytes = sizeof noise, .data = noise};
+    struct tape_block_builder *builder = tape_block_builder_new();
+    int status = tape_block_append(builder, &record, &error) == 1
+                     ? tape_block_seal(builder, 1, 1, &header, &stored, &error)
+                     : -1;
+    if (status == 0)
+        status = tape_segment_append(writer, &header, stored, NULL, 0, last_reserve, &error);
+    tape_block_builder_free(builder);
+    return status;
+}
+
+/* A disk of 16 MiB of its own, where the system lets us have one. 0 when it does not. */
+static int mount_small_disk(const char *at)
+{
+    return (unshare(CLONE_NEWNS) == 0 || unshare(CLONE_NEWUSER | CLONE_NEWNS) == 0) &&
+           mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 &&
+           mount("tmpfs", at, "tmpfs", 0, "size=16m") == 0;
+}
+
+enum { SKIPPED = 77 };
+
+/* The child of the test below: its exit code says at which step it went wrong. */
+static int fill_a_disk(void)
+{
+    struct tape_segment_info info;
+    if (!mount_small_disk(path))
+        return SKIPPED;
+    int disk = open(path, O_RDONLY | O_DIRECTORY);
+    struct tape_segment_writer *writer =
+        tape_segment_create(disk, "a", 7, made_id, made_ns, &error);
+    if (writer == NULL)
+        return 1;
+    uint64_t ordinal = 0;
+    int status;
+    while ((status = append_noise(writer, ordinal, 0)) == 0)
+        ordinal++;
+    uint64_t end = tape_segment_file_bytes(writer);
+    /* Known before anything was written, and as often as one asks. */
+    if (status != TAPE_FULL || strstr(error.text, ": No space left on device") == NULL ||
+        append_noise(writer, ordinal, 0) != TAPE_FULL || tape_segment_file_bytes(writer) != end ||
+        ordinal * (200 << 10) < 12 << 20)
+        return 2;
+    if (append_noise(writer, ordinal, 1) != 0) /* the word about the gap has its place */
+        return 3;
+    write_file_at(disk, "other", "x", 0);
+    if (tape_segment_create(disk, "b", 8, made_id, made_ns, &error) != NULL ||
+        error.status != TAPE_FULL || faccessat(disk, "b", F_OK, 0) == 0)
+        return 4; /* a new segment without room for its reserve is not begun */
+    if (tape_segment_seal(writer, &error) != 0)
+        return 5;
+    struct tape_segment *segment = tape_segment_open(disk, "a", made_id, &error);
+    if (segment == NULL)
+        return 6;
+    tape_segment_read_info(segment, &info);
+    tape_segment_close(segment);
+    return info.sealed && info.blocks == ordinal + 1 ? 0 : 7;
+}
+
+static void a_full_disk_is_known_before_the_write(void **state)
+{
+    (void)state;
+    pid_t child = fork();
+    if (child == 0)
+        _exit(fill_a_disk());
+    int status;
+    waitpid(child, &status, 0);
+    if (WIFEXITED(status) && WEXITSTATUS(status) == SKIPPED) {
+        print_message("no small disk may be mounted here: skipped\n");
+        skip();
+    }
+    assert_int_equal(status, 0);
+}
+
 /* --- growing --- */
 
 static void sees_what_a_recorder_appends_and_seals(void **state)
@@ -753,6 +838,68 @@ static void sees_only_whole_blocks(void **state)
     close(fd);
     tape_segment_close(segment);
     free(file.data);
+}
+
+/* What a crash leaves of a footer is cut by the next recorder, who then writes blocks there. */
+static void sees_blocks_in_the_place_of_a_torn_footer(void **state)
+{
+    (void)state;
+    made_segment(directory, "a.hot", 7, 0, 2, RECORDS, 1);
+    struct made_file file = read_file_at(directory, "a.hot");
+    assert_int_equal(truncate_at(directory, "a.hot", file.bytes - 10), 0);
+    struct tape_segment *segment = tape_segment_open(directory, "a.hot", made_id, &error);
+    assert_int_equal(info_of(segment).tail, TAPE_TORN);
+    struct tape_segment_writer *writer =
+        tape_segment_resume(directory, "a.hot", made_id, NULL, NULL, NULL, &error);
+    append_block(writer, 2 * RECORDS, RECORDS);
+    assert_int_equal(tape_segment_refresh(segment, &error), 1);
+    assert_int_equal(info_of(segment).blocks, 3);
+    assert_int_equal(info_of(segment).tail, 0);
+    assert_int_equal(tape_segment_seal(writer, &error), 0);
+    assert_int_equal(tape_segment_refresh(segment, &error), 0);
+    assert_int_equal(info_of(segment).sealed, 1);
+    tape_segment_close(segment);
+    free(file.data);
+}
+
+static void tells_that_its_last_block_was_written_over(void **state)
+{
+    (void)state;
+    made_segment(directory, "a.hot", 7, 0, BLOCKS, RECORDS, 0);
+    struct made_file file = read_file_at(directory, "a.hot");
+    struct tape_segment *segment = tape_segment_open(directory, "a.hot", made_id, &error);
+    file.data[file.bytes - 1] ^= 1;
+    write_file_at(directory, "a.hot", file.data, file.bytes);
+    struct tape_segment_writer *writer =
+        tape_segment_resume(directory, "a.hot", made_id, NULL, NULL, NULL, &error);
+    append_block(writer, (BLOCKS - 1) * RECORDS, 5 * RECORDS);
+    append_block(writer, (BLOCKS + 4) * RECORDS, RECORDS);
+    assert_true(tape_segment_file_bytes(writer) > file.bytes);
+    assert_int_equal(tape_segment_refresh(segment, &error), TAPE_TORN);
+    assert_string_equal(error.text, "its last block was written over");
+    tape_segment_abandon(writer);
+    tape_segment_close(segment);
+    free(file.data);
+}
+
+/* A hole as long as a file may be is passed over, not read. */
+static void a_hole_of_any_length_costs_no_time(void **state)
+{
+    (void)state;
+    made_segment(directory, "a", 7, 0, 2, RECORDS, 0);
+    if (truncate_at(directory, "a", 1ull << 42) != 0) {
+        print_message("this file system has no files so long: skipped\n");
+        skip();
+    }
+    struct harvest harvest = read_segment("a");
+    assert_int_equal(harvest.good, 2 * RECORDS);
+    assert_int_equal(harvest.info.tail, TAPE_TORN);
+    int fd = openat(directory, "a", O_WRONLY);
+    assert_int_equal(pwrite(fd, "x", 1, 1ll << 41), 1);
+    close(fd);
+    harvest = read_segment("a");
+    assert_int_equal(harvest.good, 2 * RECORDS);
+    assert_int_equal(harvest.info.tail, TAPE_CORRUPT);
 }
 
 /* --- resuming --- */
@@ -893,8 +1040,12 @@ int main(void)
         TEST(reserves_space_and_gives_it_back),
         TEST(tells_what_it_wrote),
         TEST(a_failed_write_is_cut_back),
+        TEST(a_full_disk_is_known_before_the_write),
         TEST(sees_what_a_recorder_appends_and_seals),
         TEST(sees_only_whole_blocks),
+        TEST(sees_blocks_in_the_place_of_a_torn_footer),
+        TEST(tells_that_its_last_block_was_written_over),
+        TEST(a_hole_of_any_length_costs_no_time),
         TEST(resumes_and_seals_a_torn_segment),
         TEST(resuming_cuts_bad_blocks_at_the_end_and_keeps_those_before),
         TEST(a_damaged_place_stays_known_after_sealing),
