@@ -516,9 +516,11 @@ static inline __attribute__((always_inline)) const char *walk(struct reader *rea
     for (; more > 0; more = step(&at, end)) {
         struct member member;
         if (!read_plain_member(reader, at, &member)) {
-            member.from = read_long_key(at, end, &member.place);
+            int place; /* its address is taken: member stays in registers */
+            member.from = read_long_key(at, end, &place);
             if (!member.from)
                 return NULL;
+            member.place = place;
             if (level == TOP && is_wrapper_key(reader, member.place)) {
                 at = read_wrapper(reader, member.place, member.from, mode);
                 if (!at || reader->done)
