@@ -239,6 +239,10 @@ static int resolve_times(const struct tape_options *options, struct tape_source_
         asked->from_ns = tape_timespec_resolve(&from->time, first_ns, last_ns);
     if (to->given)
         asked->to_ns = tape_timespec_resolve(&to->time, first_ns, last_ns);
+    if (to->given && asked->to_ns == 0)
+        asked->to_ns = -1; /* 0 would be no end at all */
+    if (to->given && asked->to_ns == 0)
+        asked->to_ns = -1; /* 0 is an open end; nothing was received in the last ns of 1969 */
     if (from->given && to->given && asked->from_ns >= asked->to_ns)
         return tape_error_set(error, TAPE_USAGE, "--from is not before --to: nothing lies between");
     return 0;
@@ -324,6 +328,24 @@ static int write_receipt(struct play *play, struct tape_error *error)
     return bad ? tape_error_errno(error, errno, "receipt %.700s", play->options->receipt) : 0;
 }
 
+/* An empty answer to a narrow question may be a slip of the pen. */
+static void tell_nothing_matched(const struct play *play)
+{
+    const struct tape_options *options = play->options;
+    int span = options->from.given || options->to.given;
+    char stream[300];
+    if (play->receipt.totals.messages > 0 || play->receipt.end > TAPE_RECEIPT_RECORDER ||
+        options->json || (!span && !options->stream))
+        return;
+    fputs("tape-replay: no message", play->notices);
+    if (options->stream)
+        fprintf(
+            play->notices, " of --stream %s",
+            tape_printable_text(stream, sizeof stream, options->stream, strlen(options->stream)));
+    fprintf(play->notices, "%s; tape-replay ls tells what there is\n",
+            span ? " in the time asked for" : "");
+}
+
 /* Writes the receipts. An interrupted replay is a success: what was emitted is exact. */
 static int finish(struct play *play, int status, int64_t began_ns, struct tape_error *error)
 {
@@ -342,6 +364,7 @@ static int finish(struct play *play, int status, int64_t began_ns, struct tape_e
         tape_receipt_print_json(receipt, play->source, play->notices);
     else
         tape_receipt_print(receipt, play->source, play->notices);
+    tell_nothing_matched(play);
     if (receipt->end == TAPE_RECEIPT_SIGNAL || receipt->end == TAPE_RECEIPT_CONSUMER)
         status = 0;
     int written = write_receipt(play, &late);
