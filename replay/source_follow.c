@@ -89,6 +89,7 @@ static int enter_ring(struct tape_source *source, struct tape_error *error)
             tape_ring_attach(follow->owner.ring_path, tape_archive_id(source->archive), NULL);
         if (!follow->ring)
             return TAPE_SOURCE_NOTHING;
+        follow->ring_started_ns = follow->owner.started_ns;
     }
     int got = tape_ring_seek(follow->ring, source->next_ordinal, &follow->cursor);
     if (got == TAPE_OVERRUN)
@@ -142,7 +143,9 @@ static int nothing_in_ring(struct tape_source *source, struct tape_error *error)
     tape_ring_read_state(follow->ring, &state);
     if (state.closed && state.head_ordinal == follow->cursor.ordinal)
         return 0;
-    if (!read_owner(source) || (follow->owner.held && follow->owner.pid == state.pid))
+    /* The pid alone does not tell: in a container every recorder may have the same. */
+    if (!read_owner(source) || (follow->owner.held && follow->owner.pid == state.pid &&
+                                follow->owner.started_ns == follow->ring_started_ns))
         return TAPE_SOURCE_NOTHING;
     /* It may have published between the last look and its death. */
     tape_ring_read_state(follow->ring, &state);

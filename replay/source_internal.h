@@ -30,6 +30,7 @@ enum tape_source_past {
 struct tape_source_follow {
     struct tape_ring *ring;
     struct tape_ring_cursor cursor;
+    int64_t ring_started_ns;         /* when the recorder that the ring belongs to began */
     struct tape_archive_owner owner; /* as read last */
     int live, met, drained, ended;
     int64_t owner_read_ns;  /* when, on CLOCK_MONOTONIC */

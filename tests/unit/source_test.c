@@ -389,6 +389,25 @@ static void fragments_are_joined_over_a_seek(void **state)
     set_up(NULL);
 }
 
+/* The clock was set back inside a message: the block with its middle lies before the time sought.
+ */
+static void fragments_are_joined_over_a_clock_step(void **state)
+{
+    struct tape_source_options options = {.from_ns = made_ns + 60 * SECOND};
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_frame(TAPE_WS_TEXT, 0, made_ns + 60 * SECOND, "begin");
+    recorder_flush();
+    recorder_frame(TAPE_WS_CONTINUATION, 0, made_ns, " middle");
+    recorder_flush();
+    recorder_frame(TAPE_WS_CONTINUATION, 1, made_ns + 61 * SECOND, " end");
+    recorder_end(made_ns + 61 * SECOND);
+    struct tape_source *source = open_source(&options);
+    expect_next(source, "begin middle end");
+    expect_end(source);
+    tape_source_close(source);
+}
+
 /* What was broken when it was recorded stays broken, and costs no second reading of the past. */
 static void real_orphans_stay_bad(void **state)
 {
@@ -594,6 +613,33 @@ static void the_next_recorder_is_waited_for(void **state)
     tape_source_read_state(source, &now);
     assert_int_equal(now.recorder_alive, 1);
     recorder_end(made_ns + 3);
+    assert_int_equal(try_on(source, &message), 0);
+    tape_source_close(source);
+}
+
+/* As above, so quickly that the follower never saw the lock free; pid and ring name may be the
+ * same. */
+static void a_quick_restart_is_noticed(void **state)
+{
+    struct tape_source_state now;
+    struct tape_message message;
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_text(made_ns, "one");
+    struct tape_source *source = open_source(&following);
+    expect_next(source, "one");
+    expect_nothing_yet(source);
+    recorder_die();
+    recorder.next_ordinal = 0;
+    recorder_begin(1 << 20);
+    recorder_text(made_ns, "one");
+    recorder_flush();
+    recorder_text(made_ns + 1, "two");
+    assert_int_equal(try_on(source, &message), 1);
+    assert_memory_equal(message.payload.data, "two", 3);
+    tape_source_read_state(source, &now);
+    assert_int_equal(now.live, 1);
+    recorder_end(made_ns + 2);
     assert_int_equal(try_on(source, &message), 0);
     tape_source_close(source);
 }
@@ -810,6 +856,7 @@ int main(void)
         ON_ARCHIVE(seeking_goes_both_ways),
         ON_ARCHIVE(seeking_keeps_the_order),
         ON_ARCHIVE(fragments_are_joined_over_a_seek),
+        ON_ARCHIVE(fragments_are_joined_over_a_clock_step),
         ON_ARCHIVE(real_orphans_stay_bad),
         ON_ARCHIVE(damage_is_told_and_passed_over),
         ON_ARCHIVE(what_cannot_be_opened),
@@ -817,6 +864,7 @@ int main(void)
         ON_ARCHIVE(only_in_the_ring),
         ON_ARCHIVE(an_overrun_goes_back_to_the_segments),
         ON_ARCHIVE(the_next_recorder_is_waited_for),
+        ON_ARCHIVE(a_quick_restart_is_noticed),
         ON_ARCHIVE(a_left_ring_is_drained),
         ON_ARCHIVE(nobody_records),
         ON_ARCHIVE(without_a_ring),
