@@ -28,7 +28,8 @@ struct tape_archive_owner {
 /* tape_archive_create(path, error): makes the directory (0750; its parent must exist) with a random
  * archive id, or opens an existing archive for writing. An existing directory that is neither empty
  * nor an archive is TAPE_FOREIGN. Takes the lock (flock and OFD) or fails at once with TAPE_LOCKED,
- * naming the holder's pid. */
+ * naming the holder's pid. LOCK then names this process, and still the ring of the recorder before
+ * (to be recovered) until tape_archive_set_owner(). */
 struct tape_archive *tape_archive_create(const char *path, struct tape_error *error);
 
 /* tape_archive_open(path, error): read-only; never writes anything, needs no write permission. */

@@ -13,7 +13,9 @@ extern "C" {
 
 struct tape_cursor;
 
-/* A hole between what was read and what comes next: told before the next record. */
+/* A hole between what was read and what comes next: told before the next record, once. One from
+ * which nothing is lost (a damaged copy of something) has from_ordinal == to_ordinal. While the
+ * archive is being recorded a hole is told only when it is known what follows it. */
 struct tape_cursor_damage {
     int verdict;                       /* TAPE_TORN, TAPE_CORRUPT, TAPE_MISSING, TAPE_FOREIGN */
     uint64_t from_ordinal, to_ordinal; /* records [from, to) are lost; equal when none or unknown */
@@ -26,8 +28,10 @@ struct tape_cursor *tape_cursor_open(struct tape_archive *archive, struct tape_e
 void tape_cursor_close(struct tape_cursor *cursor);
 
 /* tape_cursor_seek_ordinal(cursor, ordinal, error): the next record is the first with an ordinal >=
- * ${ordinal}. tape_cursor_seek_time(cursor, ns, error): no record before the next one has recv_ns
- * >= ns (time may run backwards between records: callers filter what follows). 0 or a status. */
+ * ${ordinal}; damage before it is not told. Opens a few segments, however many there are.
+ * tape_cursor_seek_time(cursor, ns, error): the next record is the first with recv_ns >= ns (time
+ * may run backwards after it: callers filter what follows). Opens one segment after the other from
+ * the first on: where there are many, ask an index for the ordinal. 0 or a status. */
 int tape_cursor_seek_ordinal(struct tape_cursor *cursor, uint64_t ordinal,
                              struct tape_error *error);
 int tape_cursor_seek_time(struct tape_cursor *cursor, int64_t ns, struct tape_error *error);

@@ -43,7 +43,9 @@ struct tape_ring *tape_ring_create(const char *path, uint64_t bytes, const uint8
 struct tape_ring *tape_ring_attach(const char *path, const uint8_t archive_id[16],
                                    struct tape_error *error);
 
-/* tape_ring_free(ring): unmaps; the file stays. The caller unlinks it when all of it is durable. */
+/* tape_ring_free(ring): unmaps; the file stays. The caller unlinks it when all of it is durable.
+ * Who may write to the file may also cut it, and then reading it ends the process: readers trust
+ * their own user's recorder in this (files are 0640), in nothing else. */
 void tape_ring_free(struct tape_ring *ring);
 
 /* --- receive thread --- */
@@ -67,7 +69,8 @@ void tape_ring_close(struct tape_ring *ring);
 /* --- writer and sync threads --- */
 
 /* tape_ring_set_durable(ring, position, ordinal): all records before ${position} (whose next is
- * ${ordinal}) are on stable storage; their room may be used again. */
+ * ${ordinal}) are on stable storage; their room may be used again. A pair that is not one of a
+ * record or of the head, or lies before the tail, is ignored. */
 void tape_ring_set_durable(struct tape_ring *ring, uint64_t position, uint64_t ordinal);
 
 /* --- readers: the writer thread, recovery, followers --- */
@@ -83,9 +86,10 @@ struct tape_ring_cursor {
 int tape_ring_seek(struct tape_ring *ring, uint64_t ordinal, struct tape_ring_cursor *cursor);
 
 /* tape_ring_next(ring, cursor, record): 1 with the record (record->data points into the ring) and
- * the cursor after it; 0 when none is there yet; TAPE_CORRUPT when the slot cannot be (a damaged
- * file). The writer thread and recovery may use the data in place. A follower must copy it and then
- * ask tape_ring_intact() with the cursor it had before. */
+ * the cursor after it; 0 when none is there yet; TAPE_OVERRUN when its place was overwritten;
+ * TAPE_CORRUPT when the slot cannot be (a damaged file). The writer thread and recovery may use the
+ * data in place. A follower must copy it and then ask tape_ring_intact() with the cursor it had
+ * before. Whatever the file says, data and bytes lie within the ring. */
 int tape_ring_next(struct tape_ring *ring, struct tape_ring_cursor *cursor,
                    struct tape_record *record);
 
