@@ -79,6 +79,17 @@ void tape_store_event(struct tape_store *store, int kind, uint32_t connection, i
         fprintf(stderr, "%.*s\n", (int)bytes, (const char *)body);
 }
 
+uint64_t tape_store_record_limit(const struct tape_store *store)
+{
+    (void)store;
+    return TAPE_RECORD_MAX_BYTES;
+}
+
+int tape_store_has_room(const struct tape_store *store, size_t bytes)
+{
+    return tape_ring_free_bytes(store->ring) > bytes + TAPE_RING_SLOT_BYTES;
+}
+
 uint32_t tape_store_new_connection(struct tape_store *store)
 {
     return ++store->connections;
