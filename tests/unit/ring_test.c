@@ -407,6 +407,8 @@ static void a_follower_learns_that_it_was_overrun(void **state)
 
 /* Walks what a recovery would; returns how many records came, all of which must be right as long as
  * nothing is said to the contrary. */
+static uint64_t walked; /* records that came, right or not */
+
 static uint64_t walk(uint64_t from, int *end)
 {
     struct tape_ring_state now;
@@ -416,6 +418,7 @@ static uint64_t walk(uint64_t from, int *end)
     assert_non_null(ring);
     tape_ring_read_state(ring, &now);
     uint64_t found = 0;
+    walked = 0;
     *end = tape_ring_seek(ring, from, &cursor);
     while (*end == 1 && (*end = tape_ring_next(ring, &cursor, &record)) == 1) {
         /* Whatever the file says, the bytes lie within the ring. */
@@ -423,6 +426,7 @@ static uint64_t walk(uint64_t from, int *end)
         for (uint32_t i = 0; i < record.bytes; i++)
             sum = (uint8_t)(sum + record.data[i]);
         found += is_right(&record, record.data);
+        walked++;
     }
     tape_ring_free(ring);
     return found;
@@ -478,6 +482,7 @@ static void a_wrong_ordinal_or_length_ends_the_walk(void **state)
         assert_int_equal(pread(fd, &byte, 1, at), 1);
         assert_int_equal(pwrite(fd, &bad[i].byte, 1, at), 1);
         assert_int_equal(walk(0, &end), 3);
+        assert_int_equal(walked, 3);
         assert_int_equal(end, TAPE_CORRUPT);
         assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     }
@@ -497,6 +502,7 @@ static void a_length_beyond_a_quarter_ends_the_walk(void **state)
     tape_bytes_put_u32(bytes, DATA / 4 + 1); /* so much was published after it */
     assert_int_equal(pwrite(fd, bytes, 4, 4096 + 16), 4);
     assert_int_equal(walk(0, &end), 0);
+    assert_int_equal(walked, 0);
     assert_int_equal(end, TAPE_CORRUPT);
     close(fd);
 }
