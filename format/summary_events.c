@@ -314,8 +314,7 @@ static int64_t named_stream(const struct event_view *view, const char *name)
     return found;
 }
 
-/* A hole that began and whose end is the stream's next message, unless another connection delivers
- * it or it is in a hole already. */
+/* A hole that began and whose end is the stream's next message, unless it is in a hole already. */
 static void open_stream_gap(struct event_view *view, int64_t place, struct tape_summary_gap *gap)
 {
     struct tape_summariser *summariser = view->summariser;
@@ -378,8 +377,20 @@ static void read_gap(const struct event_view *view, const char *kind, const char
         gap->missing = 0;
 }
 
-/* A hole of a named stream that has no end yet stays open until the stream's next message; any
- * other ends with the note. */
+/* Silence and what was never delivered last until the stream's next message: the note's to_ns only
+ * says when it was looked at, unless a message came between that and the note. */
+static int lasts(const struct event_view *view, int64_t place, const char *word,
+                 const struct tape_summary_gap *gap)
+{
+    if (place < 0)
+        return 0;
+    if (gap->to_ns == TAPE_SUMMARY_NONE)
+        return 1;
+    int64_t last_ns = view->summariser->streams[place].last_ns;
+    return (is_word(word, "silence") || is_word(word, "not_delivered")) &&
+           (last_ns == TAPE_SUMMARY_NONE || last_ns <= gap->to_ns);
+}
+
 static void note_gap(struct event_view *view, const char *kind, const char *word)
 {
     struct tape_summary_gap gap = TAPE_SUMMARY_GAP_EMPTY;
@@ -390,11 +401,14 @@ static void note_gap(struct event_view *view, const char *kind, const char *word
     read_gap(view, kind, word, &gap);
     if (is_word(word, "disk") && number_of(view, "frames") <= 0)
         return;
-    if (is_word(word, "not_delivered") && place >= 0)
+    if (is_word(word, "not_delivered") && place >= 0) {
         note_silent(view, place, &gap);
-    if (place >= 0 && gap.to_ns == TAPE_SUMMARY_NONE) {
-        if (!is_word(word, "not_delivered") || view->summariser->streams[place].deliverers == 0)
-            open_stream_gap(view, place, &gap);
+        if (view->summariser->streams[place].deliverers > 0)
+            return; /* another connection has it: nothing is missing */
+    }
+    if (lasts(view, place, word, &gap)) {
+        gap.to_ns = TAPE_SUMMARY_NONE;
+        open_stream_gap(view, place, &gap);
         return;
     }
     if (gap.to_ns == TAPE_SUMMARY_NONE)

@@ -612,6 +612,43 @@ static void test_silent_stream_that_comes_after_all(void **state)
     assert_string_equal(ask("SELECT status, error FROM subscription"), "live|-");
 }
 
+/* As the watcher writes them: to_ns is when it looked. */
+static void test_silence_lasts(void **state)
+{
+    (void)state;
+    struct story story = begin();
+    story_trade(&story, 1, "a", 1);
+    wait(&story, 10);
+    for (int i = 0; i < 2; i++)
+        story_event(&story, TAPE_RECORD_NOTE, 1,
+                    "{\"kind\":\"silence\",\"stream\":\"a@trade\",\"connection\":1,"
+                    "\"from_ns\":\"1795600000000000000\",\"to_ns\":\"1795600010000000000\"}");
+    wait(&story, 10);
+    story_trade(&story, 1, "a", 2);
+    /* this one was overtaken by a message */
+    story_event(&story, TAPE_RECORD_NOTE, 1,
+                "{\"kind\":\"silence\",\"stream\":\"a@trade\",\"connection\":1,"
+                "\"from_ns\":\"1795600010000000000\",\"to_ns\":\"1795600019000000000\"}");
+    tell(&story, 1);
+    assert_string_equal(ask(GAPS), "stall|a@trade|1|0.0|20.0|1|2|0|none|silence\n"
+                                   "stall|a@trade|1|10.0|19.0|-|-|-|unknown|silence");
+    assert_string_equal(ask("SELECT gaps, lost_seconds, loss FROM v_coverage"), "0|0.0|none");
+}
+
+/* A second connection that is not served misses nothing that the first one brings. */
+static void test_silent_beside_a_live_one(void **state)
+{
+    (void)state;
+    struct story story = begin();
+    story_trade(&story, 1, "a", 1);
+    story_open(&story, 2, "binance-usdm");
+    story_event(&story, TAPE_RECORD_SUBSCRIPTION_ASKED, 2, "{\"id\":1,\"streams\":[\"a@trade\"]}");
+    story_event(&story, TAPE_RECORD_NOTE, 2, "{\"kind\":\"not_delivered\",\"stream\":\"a@trade\"}");
+    tell(&story, 1);
+    assert_string_equal(ask(GAPS), "");
+    assert_string_equal(ask("SELECT connection_id, status FROM subscription"), "1|live\n2|silent");
+}
+
 /* ---- notes and samples ---- */
 
 static void test_notes(void **state)
@@ -848,6 +885,8 @@ int main(void)
         WITH_ARCHIVE(test_failed_attempt),
         WITH_ARCHIVE(test_subscriptions),
         WITH_ARCHIVE(test_silent_stream_that_comes_after_all),
+        WITH_ARCHIVE(test_silence_lasts),
+        WITH_ARCHIVE(test_silent_beside_a_live_one),
         WITH_ARCHIVE(test_notes),
         WITH_ARCHIVE(test_clock_and_delay),
         WITH_ARCHIVE(test_snapshot),
