@@ -146,6 +146,9 @@ static void give_up(struct tape_feed *feed, struct assembly *assembly)
 
 /* ---- messages ---- */
 
+static const unsigned not_a_frame =
+    TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE;
+
 static const struct tape_slice no_stream = {"", 0};
 
 static inline void fill(struct tape_message *message, const struct tape_record *record, int kind)
@@ -164,22 +167,31 @@ static inline void fill(struct tape_message *message, const struct tape_record *
     message->stream = no_stream;
 }
 
-/* Incoming text: an answer, or data with the wrapper's name where there is one. */
-static void name_text(struct tape_message *message)
+/* The name in a wrapper that begins with it, as nearly all messages do; 0: it does not. */
+static inline int name_wrapper(struct tape_message *message)
 {
     static const char prefix[] = "{\"stream\":\"";
     enum { PREFIX_BYTES = sizeof prefix - 1 };
+    const char *payload = message->payload.data, *end = payload + message->payload.bytes;
+    if (message->payload.bytes <= PREFIX_BYTES || memcmp(payload, prefix, PREFIX_BYTES) != 0)
+        return 0;
+    const char *name = payload + PREFIX_BYTES, *close = tape_scan_plain(name, end);
+    if (close < end && *close != '"')
+        close = tape_scan_string(close, end);
+    if (close && close < end) {
+        message->stream.data = name;
+        message->stream.bytes = (size_t)(close - name);
+    }
+    return 1;
+}
+
+/* Incoming text: an answer, or data with the wrapper's name where there is one. */
+static void name_text(struct tape_message *message)
+{
     const char *payload = message->payload.data;
     size_t bytes = message->payload.bytes;
-    if (bytes > PREFIX_BYTES && !memcmp(payload, prefix, PREFIX_BYTES)) {
-        const char *name = payload + PREFIX_BYTES;
-        const char *close = tape_scan_string(name, payload + bytes);
-        if (close) {
-            message->stream.data = name;
-            message->stream.bytes = (size_t)(close - name);
-        }
+    if (name_wrapper(message))
         return;
-    }
     struct tape_venue_answer answer;
     int kind = tape_venue_classify(payload, bytes, &answer);
     if (kind != TAPE_VENUE_DATA) {
@@ -349,8 +361,6 @@ static int push_fragment(struct tape_feed *feed, struct assembly **at,
 static int push_frame(struct tape_feed *feed, const struct tape_record *record,
                       struct tape_message *message, struct tape_error *error)
 {
-    const unsigned not_a_frame =
-        TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE;
     int incoming = record->kind == TAPE_RECORD_FRAME_IN;
     struct tape_ws_frame frame;
     if ((record->flags & not_a_frame) || tape_ws_header(record->data, record->bytes, &frame) <= 0 ||
@@ -372,6 +382,25 @@ static int push_frame(struct tape_feed *feed, const struct tape_record *record,
                                         : push_control(&frame, message, record);
 }
 
+/* The way of nearly all records: a whole unmasked text frame that begins as a wrapper, nothing open
+ * and nothing to free. 0: it is another one, and the message is not to be used. */
+static inline int push_plain(const struct tape_feed *feed, const struct tape_record *record,
+                             struct tape_message *message)
+{
+    struct tape_ws_frame frame;
+    if (record->kind != TAPE_RECORD_FRAME_IN || (record->flags & not_a_frame) || feed->open > 0 ||
+        feed->lent || feed->cuts || record->bytes < 2 || record->data[0] != (0x80 | TAPE_WS_TEXT) ||
+        (record->data[1] & 0x80) || tape_ws_header(record->data, record->bytes, &frame) <= 0 ||
+        frame.payload_bytes != record->bytes - frame.header_bytes ||
+        frame.payload_bytes > TAPE_WS_MESSAGE_MAX_BYTES)
+        return 0;
+    fill(message, record, TAPE_FEED_DATA);
+    message->opcode = TAPE_WS_TEXT;
+    message->payload.data += frame.header_bytes;
+    message->payload.bytes -= frame.header_bytes;
+    return name_wrapper(message);
+}
+
 /* Between the fragments of a message every record counts: after a hole in the ordinals a fragment
  * may be missing, and what is open is cut rather than joined wrongly. */
 static void release(struct tape_feed *feed, const struct tape_record *record)
@@ -384,8 +413,10 @@ static void release(struct tape_feed *feed, const struct tape_record *record)
     feed->last_ordinal = record->ordinal;
 }
 
-int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
-                   struct tape_message *message, struct tape_error *error)
+static __attribute__((noinline)) int push_any(struct tape_feed *feed,
+                                              const struct tape_record *record,
+                                              struct tape_message *message,
+                                              struct tape_error *error)
 {
     release(feed, record);
     if (record->kind == TAPE_RECORD_FRAME_IN || record->kind == TAPE_RECORD_FRAME_OUT)
@@ -398,6 +429,12 @@ int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
         cut_all(feed);
     fill(message, record, TAPE_FEED_EVENT);
     return 1;
+}
+
+int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
+                   struct tape_message *message, struct tape_error *error)
+{
+    return push_plain(feed, record, message) ? 1 : push_any(feed, record, message, error);
 }
 
 int tape_feed_cut(struct tape_feed *feed, struct tape_message *message)
