@@ -489,7 +489,7 @@ static void a_wrong_ordinal_or_length_ends_the_walk(void **state)
     close(fd);
 }
 
-static void a_length_beyond_a_quarter_ends_the_walk(void **state)
+static void a_length_beyond_half_the_ring_ends_the_walk(void **state)
 {
     (void)state;
     uint8_t bytes[4];
@@ -499,7 +499,7 @@ static void a_length_beyond_a_quarter_ends_the_walk(void **state)
         ordinal++;
     tape_ring_free(ring);
     int fd = open(path, O_RDWR), end;
-    tape_bytes_put_u32(bytes, DATA / 4 + 1); /* so much was published after it */
+    tape_bytes_put_u32(bytes, DATA / 2 + 1); /* so much was published after it */
     assert_int_equal(pwrite(fd, bytes, 4, 4096 + 16), 4);
     assert_int_equal(walk(0, &end), 0);
     assert_int_equal(walked, 0);
@@ -683,7 +683,7 @@ int main(void)
         TEST(a_follower_learns_that_it_was_overrun),
         TEST(a_damaged_ring_gives_no_impossible_record),
         TEST(a_wrong_ordinal_or_length_ends_the_walk),
-        TEST(a_length_beyond_a_quarter_ends_the_walk),
+        TEST(a_length_beyond_half_the_ring_ends_the_walk),
         TEST(a_killed_recorder_leaves_every_published_record),
         TEST(threads_agree),
     };
