@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "record/clock.h"
@@ -16,6 +17,8 @@
 /* A peer that went without a word is known after 5 + 3 * 3 s when nothing is to be sent, and after
  * USER_TIMEOUT when something is. */
 enum { KEEP_IDLE_S = 5, KEEP_INTERVAL_S = 3, KEEP_PROBES = 3, USER_TIMEOUT_MS = 14000 };
+
+enum { SPARE_DESCRIPTORS = 16 };
 
 /* Best effort: where the system knows one of them not, pings find a dead peer and frames are marked
  * as stamped by a user clock. */
@@ -135,11 +138,25 @@ static void fail_address(struct tape_dial *dial, int index, int errno_value)
         tape_error_errno(&dial->trouble, errno_value, "%s", peer);
 }
 
+/* As socket(), but the last descriptors are left for the archive's files. */
+static int open_socket(int family)
+{
+    struct rlimit limit;
+    int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY &&
+        (rlim_t)fd + SPARE_DESCRIPTORS >= limit.rlim_cur) {
+        close(fd);
+        errno = EMFILE;
+        fd = -1;
+    }
+    return fd;
+}
+
 static void try_next(struct tape_dial *dial, int64_t now_ns)
 {
     int index = dial->tried++;
     struct sockaddr_storage *address = &dial->addresses[index];
-    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int fd = open_socket(address->ss_family);
     struct epoll_event event = {.events = EPOLLOUT, .data.ptr = dial->owner};
     dial->fds[index] = fd;
     dial->last_try_ns = now_ns;

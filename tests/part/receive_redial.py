@@ -3,6 +3,7 @@
 life, a peer that stopped, the recorder's own goodbye, many connections at once, busy polling."""
 import json
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -320,6 +321,25 @@ def many_connections(scratch):
     expect_equal(sorted(bodies[0] for bodies in kept.values()), sorted(data(i + 1) for i in range(count)), "all")
 
 
+def few_descriptors(scratch):
+    """More connections than descriptors: those that fit are recorded, and the archive still gets its files."""
+    def script(peer, number):
+        peer.upgrade(data(number))
+        until_gone(peer)
+
+    with stranger.Stranger(script, connections=1000) as server:
+        archive = scratch / "few"
+        subprocess.run(["sh", "-c", 'ulimit -n 60; exec "$@"', "sh", str(rig.BUILD / "tape-record"), "--quiet",
+                        "--url", server.url, "--connections", "80", "--for", "2s", str(archive)], check=True,
+                       stderr=subprocess.DEVNULL)
+    rows = rig.query(archive, "SELECT cause, count(*) AS n, max(detail) AS detail, sum(messages) AS messages "
+                              "FROM connection GROUP BY cause ORDER BY cause")
+    expect_equal([row["cause"] for row in rows], ["connect", "shutdown"], "causes")
+    expect("Too many open files" in rows[0]["detail"], rows)
+    expect(rows[1]["messages"] > 10, rows)
+    rig.verify(archive)
+
+
 def busy_poll(scratch):
     certificates = rig.make_certificates(scratch / "certificates")
 
@@ -341,7 +361,7 @@ def busy_poll(scratch):
 
 
 TESTS = (stopped_peer, renewal, redials, routes, own_path, paced_requests, answered_goodbye, unanswered_goodbye,
-         exact_count, many_connections, busy_poll)
+         exact_count, many_connections, few_descriptors, busy_poll)
 
 
 def main(scratch):
