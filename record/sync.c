@@ -68,9 +68,8 @@ static void note(struct tape_sync *sync, const char *kind, const struct tape_err
 
 /* ---- the index ---- */
 
-static void give_index_up(struct tape_sync *sync)
+static void forget_summaries(struct tape_sync *sync)
 {
-    atomic_store_explicit(&sync->index_broken, 1, memory_order_relaxed);
     while (sync->summaries != NULL) {
         struct tape_sync_block *block = sync->summaries;
         sync->summaries = block->next;
@@ -83,6 +82,12 @@ static void give_index_up(struct tape_sync *sync)
         sync->rows = row->next;
         free(row);
     }
+}
+
+static void give_index_up(struct tape_sync *sync)
+{
+    atomic_store_explicit(&sync->index_broken, 1, memory_order_relaxed);
+    forget_summaries(sync);
 }
 
 static void keep_summary(struct tape_sync *sync, struct tape_sync_block *block)
@@ -118,61 +123,27 @@ static void keep_row(struct tape_sync *sync, const char *name, uint32_t sequence
     sync->rows = row;
 }
 
-/* The last summary after which no message is open: the index must not end inside one. */
-static struct tape_sync_block *last_to_apply(const struct tape_sync *sync)
-{
-    struct tape_sync_block *last = NULL;
-    for (struct tape_sync_block *at = sync->summaries; at != NULL; at = at->next)
-        if (tape_summary_open_messages(at->summary) == 0)
-            last = at;
-    return last;
-}
-
 static int set_segment(struct tape_sync *sync, const struct segment_row *row,
                        struct tape_error *error)
 {
     struct tape_archive_entry entry = {.sequence = row->sequence, .state = 'h'};
     struct tape_segment_info info;
     memcpy(entry.name, row->name, sizeof entry.name);
-    struct tape_segment *segment = tape_archive_open_segment(sync->options.archive, &entry, error);
-    if (segment == NULL)
-        return error->status;
-    tape_segment_read_info(segment, &info);
+    struct tape_segment *segment = tape_archive_open_segment(sync->options.archive, &entry, NULL);
+    if (segment)
+        tape_segment_read_info(segment, &info);
     tape_segment_close(segment);
-    return tape_index_set_segment(sync->options.index, &entry, &info, error);
+    return tape_index_set_segment(sync->options.index, &entry, segment ? &info : NULL, error);
 }
 
-static int fill_transaction(struct tape_sync *sync, const struct tape_sync_block *last,
-                            struct tape_error *error)
+static int fill_transaction(struct tape_sync *sync, struct tape_error *error)
 {
     int status = 0;
-    for (const struct tape_sync_block *at = sync->summaries; last && status >= 0; at = at->next) {
+    for (const struct tape_sync_block *at = sync->summaries; at && status >= 0; at = at->next)
         status = tape_index_apply(sync->options.index, at->summary, error);
-        if (at == last)
-            break;
-    }
     for (const struct segment_row *row = sync->rows; row && status >= 0; row = row->next)
         status = set_segment(sync, row, error);
     return status;
-}
-
-static void forget_applied(struct tape_sync *sync, const struct tape_sync_block *last)
-{
-    int done = last == NULL;
-    while (!done) {
-        struct tape_sync_block *block = sync->summaries;
-        done = block == last;
-        sync->summaries = block->next;
-        sync->summaries_count--;
-        tape_sync_block_free(block);
-    }
-    if (sync->summaries == NULL)
-        sync->summaries_last = NULL;
-    while (sync->rows != NULL) {
-        struct segment_row *row = sync->rows;
-        sync->rows = row->next;
-        free(row);
-    }
 }
 
 /* A transaction that fails is tried again with the next one, until too much waits; never a reason
@@ -180,17 +151,16 @@ static void forget_applied(struct tape_sync *sync, const struct tape_sync_block 
 static void commit_index(struct tape_sync *sync)
 {
     struct tape_error error = {0};
-    struct tape_sync_block *last = last_to_apply(sync);
     sync->index_due_ns = tape_clock_monotonic() + TAPE_SYNC_INDEX_NS;
-    if (last == NULL && sync->rows == NULL)
+    if (sync->summaries == NULL && sync->rows == NULL)
         return;
     int status = tape_index_begin(sync->options.index, &error);
     if (status >= 0)
-        status = fill_transaction(sync, last, &error);
+        status = fill_transaction(sync, &error);
     if (status >= 0)
         status = tape_index_commit(sync->options.index, &error);
     if (status >= 0) {
-        forget_applied(sync, last);
+        forget_summaries(sync);
         sync->index_told = 0;
         return;
     }

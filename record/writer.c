@@ -415,9 +415,8 @@ static int rewrite_block(struct tape_writer *writer, struct tape_sync_block *blo
         wait_to_retry(writer);
     } while (1);
     block->offset = last_block_offset(writer, &block->header);
-    /* its summary told another place: the next recorder's catching up tells the right one */
-    tape_summary_free(block->summary);
-    block->summary = NULL;
+    if (block->summary)
+        tape_summary_move(block->summary, &block->header, block->offset);
     push_block(writer, block);
     return 0;
 }

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <zstd.h>
 
+#include "format/utf8.h"
 #include "record/import.h"
 
 static char input_path[200];
@@ -45,6 +46,11 @@ static char *lines_back(size_t *length)
         int header = tape_ws_header(record.data, record.bytes, &frame);
         assert_true(header > 0 && frame.fin && !frame.masked);
         assert_int_equal((uint64_t)header + frame.payload_bytes, record.bytes);
+        struct tape_utf8 utf8 = {0};
+        int is_text = tape_utf8_check(&utf8, record.data + header, frame.payload_bytes) ==
+                          frame.payload_bytes &&
+                      tape_utf8_complete(&utf8);
+        assert_int_equal(frame.opcode, is_text ? TAPE_WS_TEXT : TAPE_WS_BINARY);
         fprintf(to, "%" PRId64 " ", record.recv_ns);
         fwrite(record.data + header, 1, frame.payload_bytes, to);
         fputc('\n', to);
