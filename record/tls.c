@@ -124,7 +124,7 @@ struct tape_tls_context *tape_tls_context_new(const char *ca_file, struct tape_e
     if (!context->ssl || !context->method || !set_policy(context->ssl)) {
         tape_error_set(error, TAPE_FAILED, "make a TLS context: %s", first_reason());
     } else if (ca_file && SSL_CTX_load_verify_file(context->ssl, ca_file) != 1) {
-        tape_error_set(error, TAPE_FAILED, "CA file \"%s\": %s", ca_file, first_reason());
+        tape_error_set(error, TAPE_FAILED, "CA file \"%.700s\": %s", ca_file, first_reason());
     } else if (!ca_file && SSL_CTX_set_default_verify_paths(context->ssl) != 1) {
         tape_error_set(error, TAPE_FAILED, "the system's certificates: %s", first_reason());
     } else {
