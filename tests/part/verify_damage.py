@@ -17,7 +17,7 @@ import rig  # noqa: E402
 from rig import expect, expect_equal  # noqa: E402
 
 BEGIN = 1795334400000000000
-PROBES = 60 if "address" in str(rig.BUILD) or "thread" in str(rig.BUILD) else 400
+PROBES = 60 if rig.BUILD.name in ("address", "thread") else 400
 
 
 def verify(archive, *words):

@@ -110,6 +110,7 @@ static void a_slow_consumer_stretches_time(void **state)
     assert_int_equal(due, 2000);
     assert_int_equal(tape_pace_settle(&pace, due, 2000 + 50300), 2000 + 50000);
     assert_int_equal(pace.stretched_ns, 50000);
+    assert_int_equal(tape_pace_due(&pace, RECV + 1500, 0), 2000 + 50000);
     assert_int_equal(tape_pace_due(&pace, RECV + 3000, 0), 3000 + 50000);
     /* Blocked, yet in time: nothing to stretch, and it is not kept for later. */
     tape_pace_blocked(&pace, 400);

@@ -684,6 +684,40 @@ static void nobody_records(void **state)
     tape_source_close(source);
 }
 
+/* It need not have been there when the source was opened. */
+static void a_recorder_that_comes_later_is_met(void **state)
+{
+    struct tape_message message;
+    (void)state;
+    make_archive();
+    struct tape_source *source = open_source(&following);
+    recorder_begin(1 << 20);
+    recorder_text(made_ns + 9 * SECOND, "later");
+    for (int i = 0; i < 7; i++)
+        assert_int_equal(try_on(source, &message), 1);
+    expect_nothing_yet(source);
+    recorder_die();
+    for (int i = 0; i < 150; i++) {
+        assert_int_equal(tape_source_try(source, &message, NULL), 2);
+        usleep(1000);
+    }
+    tape_source_close(source);
+}
+
+/* A closed ring is the end, though the recorder still seals and holds the lock. */
+static void a_closed_ring_is_the_end(void **state)
+{
+    struct tape_message message;
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_text(made_ns, "last");
+    struct tape_source *source = open_source(&following);
+    expect_next(source, "last");
+    tape_ring_close(recorder.ring);
+    assert_int_equal(tape_source_try(source, &message, NULL), 0);
+    tape_source_close(source);
+}
+
 /* Where the ring cannot be had (another account's, another machine's) the segments still serve. */
 static void without_a_ring(void **state)
 {
@@ -867,6 +901,8 @@ int main(void)
         ON_ARCHIVE(a_quick_restart_is_noticed),
         ON_ARCHIVE(a_left_ring_is_drained),
         ON_ARCHIVE(nobody_records),
+        ON_ARCHIVE(a_recorder_that_comes_later_is_met),
+        ON_ARCHIVE(a_closed_ring_is_the_end),
         ON_ARCHIVE(without_a_ring),
         ON_ARCHIVE(following_to_a_time),
         ON_ARCHIVE(stop_wakes_a_waiting_reader),
