@@ -43,10 +43,9 @@ struct run {
 /* Words of a server, or of a file name, may stand in it: they must not command the terminal. */
 static int fail(const struct tape_error *error)
 {
-    fputs("tape-record: ", stderr);
-    for (const char *at = error->text; *at != '\0'; at++)
-        fputc((unsigned char)*at < 0x20 || *at == 0x7f ? '?' : *at, stderr);
-    fputc('\n', stderr);
+    char text[TAPE_ERROR_TEXT_BYTES];
+    tape_progress_printable(text, sizeof text, error->text);
+    fprintf(stderr, "tape-record: %s\n", text);
     return tape_error_exit_code(error->status);
 }
 

@@ -176,11 +176,31 @@ void tape_progress_show(struct tape_progress *progress, const struct tape_progre
         fprintf(stderr, "%s\n", line);
 }
 
-static void make_printable(char *to, size_t room, const char *words)
+/* Bytes of a control character, C1 ones in UTF-8 too, or of a mark that turns the direction of
+ * text; 0 for others. */
+static size_t control_bytes(const char *at)
 {
-    size_t used = 0;
-    for (; *words != '\0' && used + 1 < room; words++)
-        to[used++] = (unsigned char)*words < 0x20 || *words == 0x7f ? '?' : *words;
+    const unsigned char *byte = (const unsigned char *)at;
+    if (byte[0] < 0x20 || byte[0] == 0x7f)
+        return 1;
+    if (byte[0] == 0xc2 && byte[1] >= 0x80 && byte[1] <= 0x9f)
+        return 2;
+    if (byte[0] != 0xe2 || (byte[1] != 0x80 && byte[1] != 0x81))
+        return 0;
+    return (byte[1] == 0x80 && (byte[2] == 0x8e || byte[2] == 0x8f)) ||
+                   (byte[1] == 0x80 && byte[2] >= 0xa8 && byte[2] <= 0xae) ||
+                   (byte[1] == 0x81 && byte[2] >= 0xa6 && byte[2] <= 0xa9)
+               ? 3
+               : 0;
+}
+
+void tape_progress_printable(char *to, size_t room, const char *words)
+{
+    size_t used = 0, control;
+    for (; *words != '\0' && used + 1 < room; words += control ? control : 1) {
+        control = control_bytes(words);
+        to[used++] = control ? '?' : *words;
+    }
     to[used] = '\0';
 }
 
@@ -201,7 +221,7 @@ void tape_progress_say(struct tape_progress *progress, const char *level, const 
     int trouble = strcmp(level, "info") != 0;
     if (progress->quiet && !trouble)
         return;
-    make_printable(safe, sizeof safe, words);
+    tape_progress_printable(safe, sizeof safe, words);
     tape_progress_end(progress);
     if (progress->logfmt) {
         write_time(time);

@@ -3,6 +3,7 @@
 #ifndef TAPE_RECORD_PROGRESS_H
 #define TAPE_RECORD_PROGRESS_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 #include "record/options.h"
@@ -38,6 +39,10 @@ void tape_progress_show(struct tape_progress *progress,
 /* tape_progress_say(progress, level, words): one line at once; level "info" (not when quiet),
  * "warn" or "error". Bytes that could command a terminal are replaced. */
 void tape_progress_say(struct tape_progress *progress, const char *level, const char *words);
+
+/* tape_progress_printable(to, room, words): the words with a question mark for each control
+ * character (C0, DEL, C1) and each mark that turns the direction of text; cut to the room. */
+void tape_progress_printable(char *to, size_t room, const char *words);
 
 /* tape_progress_end(progress): wipes the line. */
 void tape_progress_end(struct tape_progress *progress);
