@@ -261,6 +261,54 @@ static void all_bytes_come_out_once(void **state)
     close(fd);
 }
 
+/* Payloads that leave exactly no room, one byte, two bytes … for their line end. */
+static void the_buffer_is_filled_exactly(void **state)
+{
+    char *payload = calloc(1, TAPE_OUTPUT_BUFFER_BYTES + 8);
+    size_t bytes;
+    (void)state;
+    for (int spare = -3; spare <= 3; spare++) {
+        int fd = memfd_create("output", 0);
+        struct tape_output *output = open_to(fd, TAPE_OUTPUT_RAW);
+        struct tape_message small = make_text("0123456789");
+        size_t length = (size_t)(TAPE_OUTPUT_BUFFER_BYTES - 11 - spare);
+        struct tape_message large = make(payload, length);
+        assert_int_equal(tape_output_put(output, &small, TAPE_OUTPUT_NO_DUE, NULL), 0);
+        assert_int_equal(tape_output_put(output, &large, TAPE_OUTPUT_NO_DUE, NULL), 0);
+        assert_int_equal(tape_output_put(output, &small, TAPE_OUTPUT_NO_DUE, NULL), 0);
+        assert_int_equal(tape_output_flush(output, NULL), 0);
+        char *found = slurp(fd, &bytes);
+        assert_int_equal(bytes, length + 1 + 22);
+        assert_memory_equal(found + bytes - 12, "\n0123456789\n", 12);
+        tape_output_free(output);
+        free(found);
+        close(fd);
+    }
+    free(payload);
+}
+
+static void every_second_has_its_text(void **state)
+{
+    int fd = memfd_create("output", 0);
+    struct tape_output *output = open_to(fd, TAPE_OUTPUT_NDJSON);
+    size_t bytes;
+    (void)state;
+    for (int i = 0; i < 4; i++) {
+        struct tape_message message = make_text("");
+        message.recv_ns = RECV + i / 2 * 1000000000ll + i % 2;
+        assert_int_equal(tape_output_put(output, &message, TAPE_OUTPUT_NO_DUE, NULL), 0);
+    }
+    assert_int_equal(tape_output_flush(output, NULL), 0);
+    char *found = slurp(fd, &bytes);
+    assert_non_null(strstr(found, "2026-11-22T08:00:00.123456789Z"));
+    assert_non_null(strstr(found, "2026-11-22T08:00:00.123456790Z"));
+    assert_non_null(strstr(found, "2026-11-22T08:00:01.123456789Z"));
+    assert_non_null(strstr(found, "2026-11-22T08:00:01.123456790Z"));
+    tape_output_free(output);
+    free(found);
+    close(fd);
+}
+
 /* So many that the digest's own thread runs, and the marks fill up. */
 static void many_small_messages(void **state)
 {
@@ -432,6 +480,8 @@ int main(void)
         cmocka_unit_test(a_terminal_is_safe),
         cmocka_unit_test(formats_choose_messages),
         cmocka_unit_test(all_bytes_come_out_once),
+        cmocka_unit_test(the_buffer_is_filled_exactly),
+        cmocka_unit_test(every_second_has_its_text),
         cmocka_unit_test(many_small_messages),
         cmocka_unit_test(a_consumer_that_leaves),
         cmocka_unit_test(a_stop_in_the_middle_of_a_write),
