@@ -295,14 +295,20 @@ static void damage_in_the_middle_stays(void **unused)
     assert_int_equal(found.damages, 1);
 }
 
+/* ".../…-000001.hot" becomes the name that the next segment would have. */
+static void name_of_second(const char *first, char second[TAPE_ARCHIVE_PATH_BYTES])
+{
+    snprintf(second, TAPE_ARCHIVE_PATH_BYTES, "%.*s-000002.hot", (int)(strrchr(first, '-') - first),
+             first);
+}
+
 static void file_shorter_than_a_header(void **unused)
 {
     (void)unused;
     char names[4][TAPE_ARCHIVE_PATH_BYTES], path[TAPE_ARCHIVE_PATH_BYTES];
     session_of(0, 100);
     assert_int_equal(list_segments(".hot", names, 4), 1);
-    strcpy(path, names[0]);
-    strcpy(strrchr(path, '-'), "-000002.hot");
+    name_of_second(names[0], path);
     int fd = open(path, O_WRONLY | O_CREAT, 0640);
     assert_int_equal(write(fd, "TAPEDECK", 8), 8);
     close(fd);
@@ -321,8 +327,7 @@ static void foreign_segment_is_left_alone(void **unused)
     char names[4][TAPE_ARCHIVE_PATH_BYTES], path[TAPE_ARCHIVE_PATH_BYTES], line[200] = "";
     session_of(0, 100);
     assert_int_equal(list_segments(".hot", names, 4), 1);
-    strcpy(path, names[0]);
-    strcpy(strrchr(path, '-'), "-000002.hot");
+    name_of_second(names[0], path);
     FILE *file = fopen(path, "w");
     for (int i = 0; i < 20; i++)
         fputs("not one of ours\n", file);

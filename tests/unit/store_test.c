@@ -119,7 +119,7 @@ static void nothing_is_left_behind(void **unused)
     assert_int_equal(owner.pid, getpid());
     assert_int_equal(access(owner.ring_path, F_OK), 0);
     char ring_path[TAPE_ARCHIVE_PATH_BYTES];
-    strcpy(ring_path, owner.ring_path);
+    snprintf(ring_path, sizeof ring_path, "%s", owner.ring_path);
     close_well(store);
     assert_int_equal(access(ring_path, F_OK), -1);
     struct tape_archive *archive = tape_archive_open(archive_path, &error);
