@@ -130,6 +130,12 @@ static int note_place(struct tape_verify_index *check, uint64_t place, struct ta
     return 0;
 }
 
+/* The smallest number stands for "none" in the index: a stamp that is it is kept as the next. */
+static int64_t indexed_ns(int64_t ns)
+{
+    return ns == INT64_MIN ? INT64_MIN + 1 : ns;
+}
+
 /* The row's columns from segment_id on, as the file has them. */
 static void compare_row(struct tape_verify_index *check, uint32_t sequence,
                         const struct tape_segment_entry *block)
@@ -147,8 +153,8 @@ static void compare_row(struct tape_verify_index *check, uint32_t sequence,
         header->raw_bytes,
         header->payload_crc32c,
         header->records,
-        header->min_recv_ns,
-        header->max_recv_ns,
+        indexed_ns(header->min_recv_ns),
+        indexed_ns(header->max_recv_ns),
         header->realtime_minus_monotonic_ns,
     };
     /* A block written again after a failed sync is in two files and once in the index. */
