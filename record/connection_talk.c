@@ -223,12 +223,15 @@ static void ask(struct tape_connection *c)
     c->next_asked_ns = c->now_ns + TAPE_CONNECTION_SECOND_NS / (rate > 2 ? rate - 2 : 1);
 }
 
+/* A peer is silent when it answers no ping either: that we heard nothing may be our own doing, when
+ * the whole process was stopped for a while. */
 static void watch_silence(struct tape_connection *c)
 {
     int64_t limit = c->setup->silent_peer_ns, silent = c->now_ns - c->heard_ns;
+    int64_t unanswered = c->pinged_ns > c->heard_ns ? c->now_ns - c->pinged_ns : 0;
     struct tape_error error;
-    if (silent >= limit) {
-        tape_error_set(&error, TAPE_CLOSED, "no byte for %lld s, pings included",
+    if (silent >= limit && unanswered >= limit / 4) {
+        tape_error_set(&error, TAPE_CLOSED, "no byte for %lld s, no answer to pings",
                        (long long)(silent / TAPE_CONNECTION_SECOND_NS));
         tape_connection_lose(c, TAPE_CONNECTION_SILENT_PEER, 0, &error);
     } else if (silent >= limit / 3 && c->now_ns - c->pinged_ns >= limit / 3) {

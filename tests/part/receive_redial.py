@@ -236,10 +236,31 @@ def stopped_peer(scratch):
             recorder.stop()
     rows = rig.records_of(archive, "connection_close")
     expect_equal((rows[0]["cause"], rows[0]["by"]), ("silent_peer", "us"), "cause, by")
-    expect("no byte for 1" in rows[0]["detail"], rows[0]["detail"])
+    expect("no byte for 1" in rows[0]["detail"] and "no answer to pings" in rows[0]["detail"], rows[0]["detail"])
     tape = stranger.Tape(archive, 1)
     silence = [body for _, body in tape.sent if body[0] == 0x89]
     expect(len(silence) >= 2, "pings were tried first")
+
+
+def stopped_recorder(scratch):
+    """It is the recorder that was stopped, for longer than a peer may be silent: no reason to hang up."""
+    def script(peer, _):
+        peer.upgrade(data(1))
+        frames = [peer.read_frame()]
+        peer.send(frame(PONG, frames[0][1]) + data(2))
+        return frames + until_gone(peer)
+
+    with stranger.Stranger(script) as server:
+        archive = scratch / "paused"
+        with rig.Recorder(scratch, "--url", server.url, "--frames", "2", archive) as recorder:
+            recorder.wait_until(lambda: stranger.ask(archive, "SELECT 1 FROM connection WHERE messages > 0"), "data")
+            recorder.process.send_signal(signal.SIGSTOP)
+            time.sleep(17)
+            recorder.process.send_signal(signal.SIGCONT)
+            recorder.wait(0)
+        frames = server.result()
+    expect_equal([opcode for opcode, _ in frames], [PING, CLOSE], "the recorder's frames")
+    expect_equal([row["cause"] for row in rig.records_of(archive, "connection_close")], ["shutdown"], "causes")
 
 
 # ---- goodbye ----
@@ -360,7 +381,7 @@ def busy_poll(scratch):
     expect_equal(pongs, [b"%d" % i for i in range(0, 3000, 100)], "pongs")
 
 
-TESTS = (stopped_peer, renewal, redials, routes, own_path, paced_requests, answered_goodbye, unanswered_goodbye,
+TESTS = (stopped_peer, stopped_recorder, renewal, redials, routes, own_path, paced_requests, answered_goodbye, unanswered_goodbye,
          exact_count, many_connections, few_descriptors, busy_poll)
 
 
