@@ -10,7 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "replay/object.h"
+#include "format/archive.h"
+#include "replay/left.h"
 #include "replay/output.h"
 #include "replay/pace.h"
 #include "replay/printable.h"
@@ -346,6 +347,19 @@ static void tell_nothing_matched(const struct play *play)
             span ? " in the time asked for" : "");
 }
 
+/* The end of an archive that a recorder left by dying is not all there is. */
+static void tell_left(const struct play *play, uint64_t next_ordinal)
+{
+    struct tape_archive *archive = tape_archive_open(play->options->archive, NULL);
+    uint64_t left = archive ? tape_left_in_ring(archive, next_ordinal) : 0;
+    if (left > 0)
+        fprintf(play->notices,
+                "tape-replay: the recorder died: %" PRIu64
+                " records are in its ring only; run tape-record --repair or record again\n",
+                left);
+    tape_archive_close(archive);
+}
+
 /* Writes the receipts. An interrupted replay is a success: what was emitted is exact. */
 static int finish(struct play *play, int status, int64_t began_ns, struct tape_error *error)
 {
@@ -360,6 +374,8 @@ static int finish(struct play *play, int status, int64_t began_ns, struct tape_e
     receipt->stretched_ns = play->pace.stretched_ns;
     receipt->clock_steps = play->pace.steps;
     receipt->overruns = state.overruns;
+    if (receipt->end == TAPE_RECEIPT_ARCHIVE && !play->options->to.given)
+        tell_left(play, state.next_ordinal);
     if (play->options->json)
         tape_receipt_print_json(receipt, play->source, play->notices);
     else

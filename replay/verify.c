@@ -9,9 +9,9 @@
 
 #include "format/archive.h"
 #include "format/crc32c.h"
-#include "format/ring.h"
 #include "format/summary.h"
 #include "replay/findings.h"
+#include "replay/left.h"
 #include "replay/object.h"
 #include "replay/pace.h"
 #include "replay/timespec.h"
@@ -302,23 +302,14 @@ static int check_segments(struct verify *verify)
     return 0;
 }
 
-/* What a recorder that died left in its ring. */
 static void check_ring(struct verify *verify)
 {
-    struct tape_ring_state state;
-    if (verify->owner.held || verify->owner.ring_path[0] == '\0')
-        return;
-    struct tape_ring *ring =
-        tape_ring_attach(verify->owner.ring_path, tape_archive_id(verify->archive), NULL);
-    if (!ring)
-        return;
-    tape_ring_read_state(ring, &state);
-    tape_ring_free(ring);
-    if (state.head_ordinal > verify->next_ordinal)
+    uint64_t left = tape_left_in_ring(verify->archive, verify->next_ordinal);
+    if (left > 0)
         tape_findings_add(&verify->findings, TAPE_FINDINGS_NOTE,
                           "the recorder died: %" PRIu64
                           " records are in its ring only; run tape-record --repair or record again",
-                          state.head_ordinal - verify->next_ordinal);
+                          left);
 }
 
 /* --- the whole --- */

@@ -172,7 +172,11 @@ def while_it_is_recorded(scratch):
     told = verify(archive)
     expect(not told["damaged"], "after kill -9: %s" % told["findings"])
     expect(any("run tape-record --repair or record again" in t for t in texts(told)), texts(told))
+    _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
+    expect(said.startswith("tape-replay: the recorder died: "), said)
     rig.call("tape-record", "--repair", archive)
+    _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
+    expect(said.startswith("played "), said)
     told = verify(archive, "--reparse")
     expect_equal(told["findings"], [], "after the repair")
 
