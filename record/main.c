@@ -20,6 +20,7 @@
 #include "record/receive.h"
 #include "record/repair.h"
 #include "record/store.h"
+#include "record/thread.h"
 #include "record/watch.h"
 
 enum { COMMAND_BYTES = 4096, PROFILE_MAX_BYTES = 1 << 20 };
@@ -98,10 +99,11 @@ static void end_at_once(int signal_number)
     _exit(1);
 }
 
-/* Blocked in every thread: only the main thread takes them, where it waits for them. */
-static void prepare_signals(struct run *run)
+/* Opening a large archive may take long: until all of it runs a signal ends the process as always,
+ * and the next start recovers. From here on only the main thread takes signals, where it waits for
+ * them. */
+static void take_signals(struct run *run)
 {
-    signal(SIGPIPE, SIG_IGN);
     sigemptyset(&run->signals);
     sigaddset(&run->signals, SIGINT);
     sigaddset(&run->signals, SIGTERM);
@@ -266,6 +268,7 @@ static int open_store(struct run *run, struct tape_error *error)
     fill_store_options(run, &options);
     run->store = tape_store_open(run->options.archive, &options, error);
     run->began_ns = tape_clock_monotonic();
+    take_signals(run);
     return run->store ? 0 : error->status;
 }
 
@@ -381,11 +384,8 @@ static int import_into_store(struct run *run, struct import_thread *thread,
                              struct tape_error *error)
 {
     pthread_t id;
-    int failure = pthread_create(&id, NULL, run_import, thread);
-    if (failure != 0) {
-        tape_error_errno(error, failure, "cannot start a thread");
+    if (tape_thread_start(&id, "tape-import", run_import, thread, error) < 0)
         return close_store(run, "error", error);
-    }
     int stopped = 0;
     while (!has_ended(thread)) {
         if (!stopped && wait_for_signal(run, TURN_NS / 10)) {
@@ -464,7 +464,7 @@ int main(int argc, char **argv)
             printf("tape-record %s\n", TAPE_VERSION);
         return close_output(0);
     }
-    prepare_signals(&run);
+    signal(SIGPIPE, SIG_IGN);
     tape_progress_begin(&run.progress, run.options.log_format, run.options.quiet);
     int code = run.options.repair        ? repair(&run, &error)
                : run.options.import_file ? import(&run, &error)

@@ -10,6 +10,7 @@
 
 #include "format/event.h"
 #include "record/clock.h"
+#include "record/thread.h"
 
 /* A sealed or new segment whose row the index must get with the next transaction. */
 struct segment_row {
@@ -316,10 +317,8 @@ struct tape_sync *tape_sync_start(const struct tape_sync_options *options, struc
     pthread_cond_init(&sync->work, &monotonic);
     pthread_cond_init(&sync->settled, &monotonic);
     pthread_condattr_destroy(&monotonic);
-    int failure = pthread_create(&sync->thread, NULL, run, sync);
-    if (failure == 0)
+    if (tape_thread_start(&sync->thread, "tape-sync", run, sync, error) == 0)
         return sync;
-    tape_error_errno(error, failure, "cannot start the sync thread");
     free(sync);
     return NULL;
 }

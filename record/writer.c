@@ -12,6 +12,7 @@
 
 #include "format/event.h"
 #include "record/clock.h"
+#include "record/thread.h"
 
 enum {
     COMPRESSION_LEVEL = 1,
@@ -542,8 +543,14 @@ static void *run(void *context)
     if (status == 0)
         status = end_in_order(writer);
     writer->result = (int)status;
-    if (status < 0)
+    if (status < 0) {
+        if (writer->last_error.status == 0)
+            tape_error_set(&writer->last_error, (int)status, "the ring is damaged");
+        pthread_mutex_lock(&writer->message_lock);
+        snprintf(writer->message, sizeof writer->message, "%.255s", writer->last_error.text);
+        pthread_mutex_unlock(&writer->message_lock);
         atomic_store(&writer->failed, 1);
+    }
     return NULL;
 }
 
@@ -574,12 +581,9 @@ struct tape_writer *tape_writer_start(const struct tape_writer_options *options,
     writer->next_sequence = options->sequence;
     writer->urgent_bytes = ring.bytes / 8;
     pthread_mutex_init(&writer->message_lock, NULL);
-    if (begin_segment(writer, error) == 0) {
-        int failure = pthread_create(&writer->thread, NULL, run, writer);
-        if (failure == 0)
-            return writer;
-        tape_error_errno(error, failure, "cannot start the writer thread");
-    }
+    if (begin_segment(writer, error) == 0 &&
+        tape_thread_start(&writer->thread, "tape-writer", run, writer, error) == 0)
+        return writer;
     free_writer(writer);
     return NULL;
 }
@@ -606,10 +610,8 @@ int tape_writer_finish(struct tape_writer *writer, struct tape_writer_state *sta
     atomic_store_explicit(&writer->finish, 1, memory_order_release);
     pthread_join(writer->thread, NULL);
     int status = writer->result;
-    if (status < 0 && writer->last_error.status < 0)
+    if (status < 0)
         tape_error_set(error, writer->last_error.status, "%s", writer->last_error.text);
-    else if (status < 0)
-        tape_error_set(error, status, "the ring is damaged");
     if (state)
         tape_writer_read_state(writer, state);
     tape_sync_settle(writer->options.sync); /* it may be at work on the segment */

@@ -52,8 +52,10 @@ def play(archive):
 
 
 def end_of(recorder):
-    _, said = recorder.communicate(timeout=PATIENCE_S)
-    return recorder.returncode, said.decode()
+    code = recorder.wait(PATIENCE_S)  # its input stays open: its end must not come before the signal
+    said = recorder.stderr.read().decode()
+    recorder.communicate()
+    return code, said
 
 
 def second_recorder(scratch):

@@ -1,0 +1,14 @@
+/* Threads that leave all signals to the main thread. */
+#ifndef TAPE_RECORD_THREAD_H
+#define TAPE_RECORD_THREAD_H
+
+#include <pthread.h>
+
+#include "format/error.h"
+
+/* tape_thread_start(thread, name, run, context, error): name (at most 15 characters) is what top
+ * and gdb show. 0 or TAPE_FAILED. */
+int tape_thread_start(pthread_t *thread, const char *name, void *(*run)(void *context),
+                      void *context, struct tape_error *error);
+
+#endif
