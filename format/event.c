@@ -51,8 +51,7 @@ static size_t escape_one(const char *text, size_t bytes, char to[8], size_t *tak
     }
     size_t length = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
     struct tape_utf8 state = {0, 0, 0};
-    if (length <= bytes && tape_utf8_check(&state, (const uint8_t *)text, length) == length &&
-        tape_utf8_complete(&state)) {
+    if (length <= bytes && tape_utf8_check(&state, (const uint8_t *)text, length) == length) {
         memcpy(to, text, length);
         *taken = length;
         return length;
@@ -237,23 +236,18 @@ struct tape_event {
     const cJSON **items;
 };
 
-/* Counts the elements of all arrays; -1 when something nests deeper. */
+/* Counts the elements of all arrays, which hold scalars only: the depth was checked. -1 when a
+ * member is an object. */
 static long count_items(const cJSON *root)
 {
     long count = 0;
-    const cJSON *member, *element;
+    const cJSON *member;
     cJSON_ArrayForEach(member, root)
     {
         if (cJSON_IsObject(member))
             return -1;
-        if (!cJSON_IsArray(member))
-            continue;
-        cJSON_ArrayForEach(element, member)
-        {
-            if (cJSON_IsObject(element) || cJSON_IsArray(element))
-                return -1;
-            count++;
-        }
+        if (cJSON_IsArray(member))
+            count += cJSON_GetArraySize(member);
     }
     return count;
 }

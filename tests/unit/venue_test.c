@@ -456,6 +456,12 @@ static const struct profile_case profile_cases[] = {
     {"{\"name\": \"x\", \"subscribe\": {\"a\": \"{id}\"}, " ROUTES ", " LIMITS "}",
      "p.json: line 1, column 15: \"subscribe\" must hold the strings \"{streams}\" and \"{id}\", "
      "each once"},
+    {"{\"name\": \"x\", \"subscribe\": [\"{id}\"], " ROUTES ", " LIMITS "}",
+     "p.json: line 1, column 15: \"subscribe\" must be an object"},
+    {"{\"name\": \"x\", \"subscribe\": {\"a\": \"{id}\", \"b\": \"{id}\", \"c\": "
+     "\"{streams}\"}, " ROUTES ", " LIMITS "}",
+     "p.json: line 1, column 15: \"subscribe\" must hold the strings \"{streams}\" and \"{id}\", "
+     "each once"},
     {"{\"name\": \"x\", \"subscribe\": {\"a\": \"{id}\", \"b\": {\"c\": 1}}, \"limit\": 1}",
      "p.json: line 1, column 58: unknown key \"limit\" (did you mean \"limits\"?)"},
     {"{\"name\": \"x\", \"symbols\": \"upper\", " ROUTES ", " SUBSCRIBE ", " LIMITS "}",
