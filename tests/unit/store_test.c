@@ -31,6 +31,18 @@ int fallocate(int fd, int mode, off_t offset, off_t length)
     return (int)syscall(SYS_fallocate, fd, mode, offset, length);
 }
 
+static atomic_llong shared_memory_bytes = INT64_MAX; /* room in /dev/shm */
+
+int posix_fallocate(int fd, off_t offset, off_t length)
+{
+    char link[64], path[300] = "";
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    if (readlink(link, path, sizeof path - 1) > 0 && strncmp(path, "/dev/shm/", 9) == 0 &&
+        length > atomic_load(&shared_memory_bytes))
+        return ENOSPC;
+    return syscall(SYS_fallocate, fd, 0, offset, length) == 0 ? 0 : errno;
+}
+
 static void wait_until_durable(struct tape_store *store)
 {
     struct tape_store_state state;
@@ -175,6 +187,39 @@ static void sync_modes(void **unused)
     }
     struct found found = read_archive();
     assert_int_equal(found.frames, 1500);
+    assert_int_equal(found.repeated_or_missing + found.holes + found.damages, 0);
+    check_index();
+}
+
+static void put_and_die(struct tape_store *store)
+{
+    put_frames(store, 0, 300, 200);
+}
+
+static void short_of_shared_memory(void **unused)
+{
+    (void)unused;
+    struct tape_store_state state;
+    struct tape_archive_owner owner;
+    struct tape_error error = {0};
+    char ring[200];
+    atomic_store(&shared_memory_bytes, 20 << 20);
+    struct tape_store *store = open_with((struct tape_store_options){.ring_bytes = 64 << 20});
+    tape_store_read_state(store, &state);
+    assert_int_equal(state.ring_bytes, 16 << 20);
+    close_well(store);
+    atomic_store(&shared_memory_bytes, 0);
+    die_after(put_and_die, (struct tape_store_options){.ring_bytes = 16 << 20});
+    struct tape_archive *archive = tape_archive_open(archive_path, &error);
+    assert_int_equal(tape_archive_read_owner(archive, &owner, &error), 0);
+    tape_archive_close(archive);
+    snprintf(ring, sizeof ring, "%s/ring", archive_path);
+    assert_string_equal(owner.ring_path, ring);
+    assert_int_equal(access(ring, F_OK), 0);
+    close_well(open_plain());
+    assert_int_equal(access(ring, F_OK), -1);
+    struct found found = read_archive();
+    assert_int_equal(found.frames, 300);
     assert_int_equal(found.repeated_or_missing + found.holes + found.damages, 0);
     check_index();
 }
@@ -409,6 +454,7 @@ static int reset_disk(void **state)
 {
     atomic_store(&disk_is_full, 0);
     atomic_store(&fdatasync_failures, 0);
+    atomic_store(&shared_memory_bytes, INT64_MAX);
     return remove_scratch(state);
 }
 
@@ -423,6 +469,7 @@ int main(void)
         CASE(second_recorder_is_told_who_records),
         CASE(segments_roll),
         CASE(sync_modes),
+        CASE(short_of_shared_memory),
         CASE(notes_of_other_threads),
         CASE(delays_are_counted),
         CASE(events_wait_in_order),
