@@ -465,6 +465,7 @@ int main(int argc, char **argv)
         return close_output(0);
     }
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like another */
     tape_progress_begin(&run.progress, run.options.log_format, run.options.quiet);
     int code = run.options.repair        ? repair(&run, &error)
                : run.options.import_file ? import(&run, &error)
