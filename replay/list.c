@@ -10,6 +10,7 @@
 
 #include "format/archive.h"
 #include "replay/catalog.h"
+#include "replay/left.h"
 #include "replay/object.h"
 #include "replay/printable.h"
 #include "replay/timespec.h"
@@ -34,7 +35,7 @@ struct list {
     struct tape_catalog catalog;
     int64_t as_of_ns;
     int files;
-    uint64_t files_bytes;
+    uint64_t files_bytes, left_in_ring;
     struct tape_error *error;
 };
 
@@ -426,7 +427,12 @@ static int print_table(struct list *list)
         fprintf(list->to, "recording    yes, by process %" PRId64 " since %.19sZ\n",
                 list->owner.pid, time);
     } else {
-        fputs("recording    no\n", list->to);
+        fputs("recording    no", list->to);
+        if (list->left_in_ring > 0)
+            fprintf(list->to,
+                    "; it died: %" PRIu64 " records are in its ring only, not counted here",
+                    list->left_in_ring);
+        fputc('\n', list->to);
     }
     int status = print_connections(list, NULL);
     if (status == 0)
@@ -454,6 +460,7 @@ static int print_object(struct list *list)
         tape_object_put_count(recorder, "pid", (uint64_t)list->owner.pid);
         tape_object_put_time(recorder, "started", list->owner.started_ns);
     }
+    tape_object_put_count(object, "left_in_ring", list->left_in_ring);
     cJSON_AddStringToObject(object, "index", list->catalog.from_file ? "index.db" : "segments");
     int status = print_sessions(list, cJSON_AddArrayToObject(object, "sessions"));
     if (status == 0)
@@ -489,6 +496,8 @@ static int list_archive(struct list *list)
         fprintf(stderr, "tape-replay: index.db is of no use, counted from the segments: %s\n",
                 safe(why, list->catalog.why_not));
     }
+    list->left_in_ring =
+        tape_left_in_ring(list->archive, tape_index_next_ordinal(list->catalog.index));
     status = sum_files(list);
     if (status == 0)
         status = list->options->json ? print_object(list) : print_table(list);

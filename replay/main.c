@@ -1,5 +1,6 @@
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -62,6 +63,7 @@ int main(int argc, char **argv)
     struct tape_options options;
     struct tape_error error = {0};
     fill_standard_streams();
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like another */
     if (tape_options_parse(&options, argc, argv, &error) < 0)
         return fail(&error);
     if (options.version) {

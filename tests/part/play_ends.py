@@ -116,6 +116,11 @@ def nowhere_to_write(archive, scratch):
         for verb in ("ls", "verify"):
             done = subprocess.run([REPLAY, verb, archive], stdout=full, stderr=subprocess.PIPE, check=False)
             expect_equal(done.returncode, 1, "%s on a full disk" % verb)
+    done = subprocess.run(["sh", "-c", '"$0" play --speed max --receipt "$1" "$2" >&-', REPLAY, str(scratch / "shut"),
+                           str(archive)], stderr=subprocess.PIPE, check=False)
+    expect_equal((done.returncode, done.stderr.splitlines()[-1]),
+                 (1, b"tape-replay: standard output: Bad file descriptor"), "a closed standard output")
+    expect_equal(json.loads((scratch / "shut").read_text())["end"], "failure", "its receipt")
     out, said = rig.call("tape-replay", "play", "--speed", "max", "--receipt", scratch / "no/such/file", archive, wanted=1)
     expect_equal((out, said), (b"", "tape-replay: receipt %s: No such file or directory\n" % (scratch / "no/such/file")),
                  "a receipt that cannot be written is told before anything is played")

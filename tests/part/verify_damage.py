@@ -174,6 +174,8 @@ def while_it_is_recorded(scratch):
     expect(any("run tape-record --repair or record again" in t for t in texts(told)), texts(told))
     _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
     expect(said.startswith("tape-replay: the recorder died: "), said)
+    left = json.loads(rig.call("tape-replay", "ls", "--json", archive)[0])["left_in_ring"]
+    expect_equal(int(said.split()[4]), left, "ls and play agree on what was left")
     rig.call("tape-record", "--repair", archive)
     _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
     expect(said.startswith("played "), said)
