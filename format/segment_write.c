@@ -64,7 +64,7 @@ static int ensure_room(struct tape_segment_writer *writer, uint64_t bytes, int l
     if (writer->no_reserve || need <= writer->allocated)
         return 0;
     int failed = reserve_up_to(writer, writer->end + bytes + keep + TAPE_SEGMENT_RESERVE_BYTES);
-    if (failed == -ENOSPC || failed == -EDQUOT)
+    if (failed == -ENOSPC || failed == -EDQUOT || failed == -EFBIG)
         failed = reserve_up_to(writer, need);
     if (failed != 0)
         return tape_error_errno(error, -failed, "segment %06u: reserve %llu bytes",
