@@ -483,14 +483,19 @@ static int take_id_from_segments(struct tape_archive *archive, struct tape_error
     return 0;
 }
 
-static int has_only_our_names(struct tape_archive *archive)
+/* 1, 0, or a status. */
+static int has_only_our_names(struct tape_archive *archive, struct tape_error *error)
 {
     static const char *const ours[] = {".",    "..",       "LOCK",         "index.db",
                                        "ring", "segments", "index.db-wal", "index.db-shm"};
     int fd = openat(archive->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
-    if (directory == NULL)
-        return 0;
+    if (directory == NULL) {
+        int status = tape_error_errno(error, errno, "list the directory");
+        if (fd >= 0)
+            close(fd);
+        return status;
+    }
     int strangers = 0;
     const struct dirent *found;
     while ((found = readdir(directory)) != NULL) {
@@ -602,8 +607,9 @@ static int check_is_ours(struct tape_archive *archive, struct tape_error *error)
         read_lock_fd(fd, &text);
         close(fd);
     }
-    if (text.valid || has_only_our_names(archive))
-        return 0;
+    int ours = text.valid ? 1 : has_only_our_names(archive, error);
+    if (ours != 0)
+        return ours < 0 ? ours : 0;
     return tape_error_set(error, TAPE_FOREIGN, "the directory is neither empty nor an archive");
 }
 
