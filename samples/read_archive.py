@@ -288,6 +288,12 @@ def is_recording(archive):
         return False
 
 
+def trailer(footer, end, blocks):
+    """The right one behind a footer from there to there."""
+    tail = struct.pack("<IQQ", end - footer, footer, sum(block.header.records for block in blocks))
+    return b"TAPE_END" + struct.pack("<I", crc32c(tail)) + tail
+
+
 class Segment:
     """One file: .blocks are (offset, header) of what the footer lists or the walk finds."""
 
@@ -301,10 +307,8 @@ class Segment:
         if self.id is None:
             return
         self.tag = self.id[:8]
-        self.sealed = self.open_footer()
-        if self.sealed:
-            self.blocks = [(b.offset, b.header) for b in self.footer]
-            self.tell_unlisted()
+        if self.open_footer(len(self.data)):
+            self.take_footer(len(self.data))
         else:
             self.walk(growing)
 
@@ -314,8 +318,9 @@ class Segment:
     def read_file_header(self, archive_id, growing):
         head = self.data[:FILE_HEADER]
         if len(head) < FILE_HEADER:
+            begun = b"TAPEDECK".startswith(head[:8]) or not any(head)
             if not growing:
-                self.tell("torn", 0, len(head), "shorter than its header")
+                self.tell("torn" if begun else "foreign", 0, len(head), "shorter than its header")
             return None
         crc, version, own_id, _, sequence = struct.unpack_from("<II16sqI", head, 8)
         if head[:8] != b"TAPEDECK" or crc32c(head[12:]) != crc or any(head[44:]):
@@ -340,12 +345,14 @@ class Segment:
 
     # ---- sealed ----
 
-    def open_footer(self):
-        end = len(self.data)
-        if end < FILE_HEADER + BLOCK_HEADER + TRAILER or self.data[-TRAILER:-24] != b"TAPE_END":
+    def open_footer(self, end):
+        """Whether a trailer that ends there, and its footer, are valid."""
+        if (not FILE_HEADER + BLOCK_HEADER + TRAILER <= end <= len(self.data)
+                or self.data[end - 32:end - 24] != b"TAPE_END"):
             return False
         crc, length, offset, records = struct.unpack_from("<IIQQ", self.data, end - 24)
-        if crc32c(self.data[-20:]) != crc or offset + length + TRAILER != end or offset < FILE_HEADER:
+        if (crc32c(self.data[end - 20:end]) != crc or offset + length + TRAILER != end
+                or offset < FILE_HEADER):
             return False
         header = parse_header(self.data[offset:offset + BLOCK_HEADER], self.sequence, self.tag)
         if header is None or header.codec != FOOTER_CODEC or BLOCK_HEADER + header.stored != length:
@@ -399,10 +406,11 @@ class Segment:
             found[streams[stream]] = (messages, size)
         return found, at
 
-    def tell_unlisted(self):
+    def take_footer(self, trailer_end):
         """Between listed blocks lies what was damaged when the file was sealed."""
+        self.sealed, self.blocks = True, [(b.offset, b.header) for b in self.footer]
         end = FILE_HEADER
-        footer = struct.unpack_from("<Q", self.data, len(self.data) - 16)[0]
+        footer = struct.unpack_from("<Q", self.data, trailer_end - 16)[0]
         for offset, header in self.blocks + [(footer, None)]:
             if offset > end:
                 self.tell("corrupt", end, offset - end, "bytes that belong to no block")
@@ -441,26 +449,31 @@ class Segment:
             self.blocks.append((at, header))
             at, number, ordinal = after, header.number, header.first_ordinal + header.records
         if at < end and not growing:
-            self.tell_tail(at)
+            self.tell_tail(at, self.header_at(at, number, ordinal))
 
     def tell_end(self, at, after, footer):
         """The file ends with a footer but is not sealed: which of its two last parts is wrong?"""
         try:
-            open_payload(footer, self.data[at + BLOCK_HEADER:after])
+            listed = self.parse_footer(
+                open_payload(footer, self.data[at + BLOCK_HEADER:after]), footer, at)
         except Damage as damage:
             torn = self.has_hole(at + BLOCK_HEADER, after)
             self.tell("torn" if torn else "corrupt", at, len(self.data) - at, "footer: %s" % damage)
             return
         rest = self.data[after:]
-        torn = len(rest) < TRAILER or not any(rest)
+        if self.open_footer(after + TRAILER):
+            self.take_footer(after + TRAILER)
+            self.tell("corrupt", after + TRAILER, len(rest) - TRAILER, "bytes after the trailer")
+            return
+        torn = len(rest) <= TRAILER and (not any(rest) or trailer(at, after, listed).startswith(rest))
         self.tell("torn" if torn else "corrupt", after, len(rest), "trailer")
 
-    def tell_tail(self, at):
+    def tell_tail(self, at, header):
         """Torn is what a crash leaves: an end inside a header or payload, or zeros."""
         rest = self.data[at:]
-        header = parse_header(rest, self.sequence, self.tag)
-        inside = header and BLOCK_HEADER + header.stored > len(rest) or len(rest) < BLOCK_HEADER and b"TBK1".startswith(rest[:4])
-        self.tell("torn" if inside or not any(rest) else "corrupt", at, len(rest), "tail")
+        begun = len(rest) < BLOCK_HEADER and b"TBK1".startswith(rest[:4])
+        inside = header and BLOCK_HEADER + header.stored > len(rest)
+        self.tell("torn" if inside or begun or not any(rest) else "corrupt", at, len(rest), "tail")
 
     def has_hole(self, start, end):
         """Rule 5: a 512-byte sector, or the part of one inside the payload, that is all zero."""
@@ -617,7 +630,8 @@ def is_answer(message):
     if message.flags & IMPORTED or len(message.payload) > 65536:
         return False
     value = parse_json(message.payload)
-    return ("id" in value and ("result" in value or "error" in value or "code" in value and "msg" in value)
+    fault = "error" in value or "code" in value and "msg" in value
+    return ("id" in value and ("result" in value or fault)
             or set(value) == {"code", "msg"} or set(value) == {"error"})
 
 
@@ -675,7 +689,7 @@ class Ring:
         at, expected = self.durable, self.ordinal_at(self.durable)
         while at < self.head:
             ordinal, stamp, size, connection, flags, kind = struct.unpack("<QqIIHB", self.bytes_at(at, 27))
-            if (ordinal != expected or size > min(self.data_bytes // 4, BODY_MAX)
+            if (ordinal != expected or size > min(self.data_bytes // 2, BODY_MAX)
                     or any(self.bytes_at(at + 27, 5))):
                 raise Damage("the ring is damaged at position %d" % at)
             yield Record(ordinal, stamp, kind, flags, connection, self.bytes_at(at + 32, size))

@@ -32,7 +32,8 @@ def collect():
     """Payloads of all captures in the order of their receive times."""
     paths = [rig.real_data("hftbacktest/%s_20240808.txt.zst" % name) for name in CAPTURES]
     files = [rig.lines_of(path) for path in paths if path]
-    return list(heapq.merge(*files, key=lambda line: line[:19])) or rig.generate("--count", 250000, "--rate", 5000)
+    merged = list(heapq.merge(*files, key=lambda line: line[:19]))
+    return merged or rig.generate("--count", 250000, "--rate", 5000)
 
 
 def cpu_seconds(pid):
@@ -82,7 +83,8 @@ def main(scratch):
     print("came back  %d of %d, in order, byte for byte%s" % (same, count, "" if whole else ": DIFFERS"))
     for gap in rig.query(archive, "select kind, cause, count(*) n from gap group by 1, 2"):
         print("gap rows   %(n)d %(kind)s: %(cause)s" % gap)
-    for row in rig.query(archive, "select sum(frames) n, max(p50_ns) p50, max(p99_ns) p99, max(max_ns) m from delay"):
+    for row in rig.query(archive, "select sum(frames) n, max(p50_ns) p50, max(p99_ns) p99, max(max_ns) m"
+                                  " from delay"):
         if row["n"]:
             print("delay      kernel to user, worst second: p50 %.0f us, p99 %.0f us, max %.0f us" %
                   (row["p50"] / 1e3, row["p99"] / 1e3, row["m"] / 1e3))

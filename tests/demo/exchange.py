@@ -81,7 +81,8 @@ class Connection:
         self.streams = []
         self.queue = collections.deque()
         self.wake = asyncio.Event()
-        self.file = log and open(log / ("connection-%d.txt" % number), "w", encoding="utf-8")  # pylint: disable=consider-using-with
+        name = "connection-%d.txt" % number
+        self.file = open(log / name, "w", encoding="utf-8") if log else None  # pylint: disable=R1732
         self.sent = self.data = self.unsure = self.pings = self.pongs = 0
         self.opened, self.ended, self.requests = time.time_ns(), "", collections.deque(maxlen=64)
         self.started = False
@@ -160,7 +161,8 @@ class Exchange:
         if "streams=" in path:
             connection.streams += path.partition("streams=")[2].split("&")[0].split("/")
         self.say("open", connection=connection.number, path=path)
-        tasks = [asyncio.ensure_future(self.pinger(connection)), asyncio.ensure_future(self.sender(connection))]
+        tasks = [asyncio.ensure_future(self.pinger(connection)),
+                 asyncio.ensure_future(self.sender(connection))]
         connection.wake.set()
         try:
             async for text in socket_:
@@ -204,7 +206,8 @@ class Exchange:
             connection.streams = [s for s in connection.streams if s not in streams]
         else:
             result = connection.streams
-        await connection.send(json.dumps({"result": result, "id": number}, separators=(",", ":")), data=False)
+        answer = json.dumps({"result": result, "id": number}, separators=(",", ":"))
+        await connection.send(answer, data=False)
         connection.started = True
         connection.wake.set()
 

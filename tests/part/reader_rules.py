@@ -142,6 +142,14 @@ def make_cases():
     case("noise after the last block", {1: open_.data + b"noise" * 100}, everything, ["corrupt"])
     case("torn in the trailer", {1: sealed.data[:-5]}, everything, ["torn"])
     case("trailer corrupt", {1: flipped(sealed, len(sealed.data) - 3)}, everything, ["corrupt"])
+    behind = flipped(sealed, offsets[2] + 20) + b"appended" * 20
+    case("bytes after the trailer: the footer still mends a header", {1: behind}, everything, ["corrupt"])
+    case("zeros for a trailer", {1: sealed.data[:-32] + bytes(20)}, everything, ["torn"])
+    footer = bytearray(sealed.data)
+    start = sealed.end + 80
+    footer[start:start // 512 * 512 + 512] = bytes(512 - start % 512)  # up to the end of its sector
+    case("zeros in the footer", {1: footer}, everything, ["torn"])
+    case("shorter than its header, and not one", {1: sealed.data, 2: b"PK\x03\x04"}, everything, ["foreign"])
     case("shorter than its header", {1: sealed.data, 2: sealed.data[:30]}, everything, ["torn"])
     case("file header damaged", {1: flipped(sealed, 9)}, everything, ["corrupt"])
     case("file header damaged, magic", {1: flipped(open_, 0)}, everything, ["corrupt"])
