@@ -241,8 +241,6 @@ static int resolve_times(const struct tape_options *options, struct tape_source_
     if (to->given)
         asked->to_ns = tape_timespec_resolve(&to->time, first_ns, last_ns);
     if (to->given && asked->to_ns == 0)
-        asked->to_ns = -1; /* 0 would be no end at all */
-    if (to->given && asked->to_ns == 0)
         asked->to_ns = -1; /* 0 is an open end; nothing was received in the last ns of 1969 */
     if (from->given && to->given && asked->from_ns >= asked->to_ns)
         return tape_error_set(error, TAPE_USAGE, "--from is not before --to: nothing lies between");
