@@ -300,3 +300,37 @@ const char *tape_venue_silence_hint(const struct tape_venue *venue, const char *
         venue ? find_rule(venue->silence, venue->silence_count, stream, strlen(stream)) : NULL;
     return rule ? rule->hint : "an acknowledgement does not prove that a stream exists";
 }
+
+/* ---- snapshots ---- */
+
+static void put_symbol(struct request *request, const char *stream)
+{
+    static const char hex[] = "0123456789ABCDEF";
+    for (const char *at = stream; *at && *at != '@'; at++) {
+        unsigned char byte = (unsigned char)*at;
+        int letter = (byte >= 'a' && byte <= 'z') || (byte >= 'A' && byte <= 'Z');
+        int plain = letter || (byte >= '0' && byte <= '9') || byte == '_' || byte == '-';
+        char coded[3] = {'%', hex[byte >> 4], hex[byte & 15]};
+        char upper = (char)(byte >= 'a' && byte <= 'z' ? byte - 'a' + 'A' : byte);
+        put(request, plain ? &upper : coded, plain ? 1 : 3);
+    }
+}
+
+int tape_venue_snapshot(const struct tape_venue *venue, const char *stream, char *to, size_t room)
+{
+    static const char mark[] = "{SYMBOL}";
+    const struct tape_venue_rule *rule =
+        venue ? find_rule(venue->snapshots, venue->snapshots_count, stream, strlen(stream)) : NULL;
+    if (!rule || !strchr(stream, '@') || room == 0)
+        return 0;
+    struct request request = {to, (room < INT32_MAX ? room : INT32_MAX) - 1, 0, 0};
+    const char *at = strstr(rule->url, mark);
+    put(&request, rule->url, (size_t)(at - rule->url));
+    put_symbol(&request, stream);
+    at += sizeof mark - 1;
+    put(&request, at, strlen(at));
+    if (request.full)
+        return TAPE_LIMIT;
+    to[request.used] = '\0';
+    return (int)request.used;
+}

@@ -91,6 +91,12 @@ int tape_venue_sequence(const struct tape_venue *venue, const char *stream, size
  */
 const char *tape_venue_silence_hint(const struct tape_venue *venue, const char *stream);
 
+/* tape_venue_snapshot(venue, stream, to, room): the URL (https) of the book's snapshot that goes
+ * with
+ * ${stream}; its length, 0 when the stream has none, or TAPE_LIMIT. The symbol stands in it in
+ * upper case, percent-encoded where it is not of letters and digits. */
+int tape_venue_snapshot(const struct tape_venue *venue, const char *stream, char *to, size_t room);
+
 #ifdef __cplusplus
 }
 #endif

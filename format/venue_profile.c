@@ -31,6 +31,11 @@ static const struct tape_venue_member silence_members[] = {
     {"hint", TAPE_VENUE_FORM_TEXT, 1, NULL},
     {NULL, 0, 0, NULL},
 };
+static const struct tape_venue_member snapshot_members[] = {
+    {"streams", TAPE_VENUE_FORM_TEXTS, 1, NULL},
+    {"url", TAPE_VENUE_FORM_TEXT, 1, NULL},
+    {NULL, 0, 0, NULL},
+};
 static const struct tape_venue_member profile_members[] = {
     {"name", TAPE_VENUE_FORM_TEXT, 1, NULL},
     {"aliases", TAPE_VENUE_FORM_TEXTS, 0, NULL},
@@ -40,6 +45,7 @@ static const struct tape_venue_member profile_members[] = {
     {"limits", TAPE_VENUE_FORM_OBJECT, 1, limit_members},
     {"sequences", TAPE_VENUE_FORM_OBJECTS, 0, sequence_members},
     {"silence", TAPE_VENUE_FORM_OBJECTS, 0, silence_members},
+    {"snapshots", TAPE_VENUE_FORM_OBJECTS, 0, snapshot_members},
     {NULL, 0, 0, NULL},
 };
 
@@ -166,6 +172,12 @@ static int build_rule(const struct builder *builder, const cJSON *item,
 {
     const char *word = text_of(item, "rule");
     rule->hint = text_of(item, "hint");
+    rule->url = text_of(item, "url");
+    if (rule->url && (strncmp(rule->url, "https://", 8) != 0 || !strstr(rule->url, "{SYMBOL}")))
+        return tape_venue_json_fault(builder->json, member_of(item, "url"), builder->error,
+                                     "\"%.200s\" is no URL of the form "
+                                     "https://host/path?symbol={SYMBOL}",
+                                     rule->url);
     if (word) {
         rule->sequence = find_sequence(word);
         if (rule->sequence < 0)
@@ -270,6 +282,8 @@ static int build(const struct builder *builder)
         status = build_rules(builder, "sequences", &venue->sequences, &venue->sequences_count);
     if (status == 0)
         status = build_rules(builder, "silence", &venue->silence, &venue->silence_count);
+    if (status == 0)
+        status = build_rules(builder, "snapshots", &venue->snapshots, &venue->snapshots_count);
     return status;
 }
 
@@ -312,6 +326,7 @@ void tape_venue_free(struct tape_venue *venue)
     free(venue->routes);
     free_rules(venue->sequences, venue->sequences_count);
     free_rules(venue->silence, venue->silence_count);
+    free_rules(venue->snapshots, venue->snapshots_count);
     cJSON_free(venue->subscribe);
     cJSON_Delete(venue->json);
     free(venue);

@@ -35,6 +35,7 @@ struct tape_venue_rule {
     struct tape_venue_patterns streams;
     int sequence;     /* of "sequences" */
     const char *hint; /* of "silence" */
+    const char *url;  /* of "snapshots" */
 };
 
 /* Invariants: all words point into json, which is never changed; at least one route; subscribe is
@@ -47,8 +48,8 @@ struct tape_venue {
     int lower_case;       /* symbols are */
     struct tape_venue_route *routes;
     int routes_count;
-    struct tape_venue_rule *sequences, *silence;
-    int sequences_count, silence_count;
+    struct tape_venue_rule *sequences, *silence, *snapshots;
+    int sequences_count, silence_count, snapshots_count;
     char *subscribe; /* the three pieces, one behind the other */
     size_t piece_bytes[3];
     int id_first;

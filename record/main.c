@@ -19,6 +19,7 @@
 #include "record/progress.h"
 #include "record/receive.h"
 #include "record/repair.h"
+#include "record/snapshot.h"
 #include "record/store.h"
 #include "record/thread.h"
 #include "record/watch.h"
@@ -33,6 +34,7 @@ struct run {
     struct tape_progress progress;
     struct tape_venue *venue;
     struct tape_watch *watch;
+    struct tape_snapshot *snapshot; /* NULL: none are fetched */
     struct tape_store *store;
     struct tape_receive *receive;
     sigset_t signals;
@@ -242,6 +244,15 @@ static int load_venue(struct run *run, const char *fallback, struct tape_error *
     return run->venue ? 0 : error->status;
 }
 
+/* Writer thread. */
+static void watch_message(void *context, const struct tape_message *message)
+{
+    struct run *run = context;
+    tape_watch_message(run->watch, message);
+    if (run->snapshot)
+        tape_snapshot_message(run->snapshot, message);
+}
+
 static void fill_store_options(struct run *run, struct tape_store_options *to)
 {
     const struct tape_options *from = &run->options;
@@ -257,8 +268,8 @@ static void fill_store_options(struct run *run, struct tape_store_options *to)
     to->say = say_info;
     to->say_context = &run->progress;
     if (run->watch) {
-        to->watch = tape_watch_message;
-        to->watch_context = run->watch;
+        to->watch = watch_message;
+        to->watch_context = run;
     }
 }
 
@@ -289,6 +300,26 @@ static int plan(struct run *run, struct tape_error *error)
     };
     run->receive = tape_receive_plan(&to, error);
     return run->receive ? 0 : error->status;
+}
+
+/* Snapshots come from the venue's own host where its feed does, else from where the user says. */
+static int plan_snapshots(struct run *run, struct tape_error *error)
+{
+    const char *base = run->options.snapshots;
+    if (base ? strcmp(base, "off") == 0 : run->options.url != NULL)
+        return 0;
+    run->snapshot = tape_snapshot_new(run->venue, base, run->options.ca_file, error);
+    return run->snapshot ? 0 : error->status;
+}
+
+static int start(struct run *run, struct tape_error *error)
+{
+    int status = tape_receive_start(run->receive, run->store, error);
+    if (status == 0 && run->snapshot)
+        status = tape_snapshot_start(run->snapshot, run->store, error);
+    if (status < 0)
+        tape_receive_stop(run->receive);
+    return status;
 }
 
 /* Until something ends it: the reason for the session's record. */
@@ -332,7 +363,8 @@ static int close_store(struct run *run, const char *reason, struct tape_error *e
 
 static int capture(struct run *run, struct tape_error *error)
 {
-    if (load_venue(run, "usdm", error) < 0 || plan(run, error) < 0)
+    if (load_venue(run, "usdm", error) < 0 || plan(run, error) < 0 ||
+        plan_snapshots(run, error) < 0)
         return fail(error);
     run->watch = tape_watch_new(run->venue, run->options.deadline_ns);
     if (run->watch == NULL) {
@@ -341,10 +373,11 @@ static int capture(struct run *run, struct tape_error *error)
     }
     if (open_store(run, error) < 0)
         return fail(error);
-    if (tape_receive_start(run->receive, run->store, error) < 0)
+    if (start(run, error) < 0)
         return close_store(run, "error", error);
     const char *reason = stay(run, error);
     allow_end_at_once(run);
+    tape_snapshot_stop(run->snapshot);
     tape_receive_stop(run->receive);
     look(run);
     return close_store(run, reason, error);
@@ -445,6 +478,7 @@ static void join_command(char command[COMMAND_BYTES], int argc, char **argv)
 static void free_run(struct run *run)
 {
     tape_receive_free(run->receive);
+    tape_snapshot_free(run->snapshot);
     tape_watch_free(run->watch);
     tape_venue_free(run->venue);
 }

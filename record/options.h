@@ -13,6 +13,7 @@
     X(profile, "profile", "FILE", TEXT, "a venue profile of your own (JSON)")                      \
     X(url, "url", "URL", TEXT, "this server: wss://HOST[:PORT][/PATH], ws://...")                  \
     X(ca_file, "ca", "FILE", TEXT, "trust these certificates (PEM), not the system's")             \
+    X(snapshots, "snapshots", "URL", TEXT, "order books from this host (https://HOST), or off")    \
     X(for_ns, "for", "TIME", DURATION, "stop after this time")                                     \
     X(frames, "frames", "N", COUNT, "stop after this many frames")                                 \
     X(sync, "sync", "WHEN", SYNC, "fdatasync: 100ms (default), 1s ..., block, none")               \
