@@ -2,12 +2,15 @@
 """tape-replay play: the same bytes and digest at every speed, chosen by time and stream, in three formats;
 the digest is that of sha256sum; the pace is what was asked for; a slow reader stretches time and loses
 nothing."""
+import array
 import base64
+import fcntl
 import hashlib
 import json
 import pathlib
 import subprocess
 import sys
+import termios
 import time
 
 sys.dont_write_bytecode = True
@@ -92,9 +95,12 @@ def choices(archive, lines):
 def slow_reader(archive, lines):
     """Reads nothing for half a second and then all at once, from a pipe of one page."""
     command = [str(rig.BUILD / "tape-replay"), "play", "--json", "--format", "hft", str(archive)]
-    import fcntl
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     fcntl.fcntl(process.stdout, 1031, 4096)  # F_SETPIPE_SZ
+    waiting = array.array("i", [0])
+    while waiting[0] == 0:
+        fcntl.ioctl(process.stdout, termios.FIONREAD, waiting)
+        time.sleep(0.01)
     time.sleep(0.7)
     out, said = process.communicate()
     told = json.loads(said)

@@ -385,11 +385,31 @@ static void a_stop_in_the_middle_of_a_write(void **state)
     close(ends[1]);
 }
 
+/* 1 when the thread sleeps in the kernel, as /proc tells. */
+static int is_asleep(pid_t thread)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/self/task/%d/stat", (int)thread);
+    FILE *file = fopen(path, "r");
+    size_t bytes = fread(text, 1, sizeof text - 1, file);
+    fclose(file);
+    text[bytes] = '\0';
+    return strrchr(text, ')')[2] == 'S';
+}
+
+struct slow_reader {
+    int fd;
+    pid_t writer;
+};
+
+/* Reads nothing until the writer has been asleep in its write for a while. */
 static void *read_slowly(void *context)
 {
+    struct slow_reader *reader = context;
     char piece[4096];
-    usleep(50000);
-    while (read(*(int *)context, piece, sizeof piece) > 0)
+    for (int asleep = 0; asleep < 10; usleep(1000))
+        asleep = is_asleep(reader->writer) ? asleep + 1 : 0;
+    while (read(reader->fd, piece, sizeof piece) > 0)
         ;
     return NULL;
 }
@@ -411,10 +431,11 @@ static void a_slow_consumer_is_told(void **state)
     assert_int_equal(tape_output_put(output, &message, due, NULL), 0);
     assert_int_equal(tape_output_flush(output, NULL), 0);
     assert_int_equal(tape_output_take_blocked(output), 0);
-    pthread_create(&reader, NULL, read_slowly, &ends[0]);
+    struct slow_reader slow = {.fd = ends[0], .writer = gettid()};
+    pthread_create(&reader, NULL, read_slowly, &slow);
     assert_int_equal(tape_output_put(output, &message, due, NULL), 0);
     assert_int_equal(tape_output_flush(output, NULL), 0);
-    assert_true(tape_output_take_blocked(output) > 10000000);
+    assert_true(tape_output_take_blocked(output) > 5000000);
     assert_int_equal(tape_output_take_blocked(output), 0);
     tape_output_read_totals(output, &totals, NULL);
     assert_int_equal(totals.lateness.count, 2);
