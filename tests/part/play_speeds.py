@@ -7,6 +7,7 @@ import base64
 import fcntl
 import hashlib
 import json
+import os
 import pathlib
 import subprocess
 import sys
@@ -95,15 +96,18 @@ def choices(archive, lines):
 def slow_reader(archive, lines):
     """Reads nothing for half a second and then all at once, from a pipe of one page."""
     command = [str(rig.BUILD / "tape-replay"), "play", "--json", "--format", "hft", str(archive)]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    fcntl.fcntl(process.stdout, 1031, 4096)  # F_SETPIPE_SZ
+    reading, writing = os.pipe()
+    fcntl.fcntl(writing, 1031, 4096)  # F_SETPIPE_SZ
+    process = subprocess.Popen(command, stdout=writing, stderr=subprocess.PIPE)
+    os.close(writing)
     waiting = array.array("i", [0])
     while waiting[0] == 0:
-        fcntl.ioctl(process.stdout, termios.FIONREAD, waiting)
+        fcntl.ioctl(reading, termios.FIONREAD, waiting)
         time.sleep(0.01)
     time.sleep(0.7)
-    out, said = process.communicate()
-    told = json.loads(said)
+    with open(reading, "rb") as pipe:
+        out = pipe.read()
+    told = json.loads(process.communicate()[1])
     expect_equal(out, b"".join(line + b"\n" for line in lines), "what a slow reader got")
     expect(int(told["stretched_ns"]) > 100000000, "time was stretched: %s" % told)
     expect_equal(told["sha256"], hashlib.sha256(out).hexdigest(), "digest")
