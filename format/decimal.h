@@ -49,8 +49,8 @@ static inline uint64_t tape_decimal_join(uint64_t word)
 /* Sixteen bytes of which the last ${count} are all ones. */
 static inline __m128i tape_decimal_last(size_t count)
 {
-    static const int8_t ones[32] = {[16] = -1, -1, -1, -1, -1, -1, -1, -1,
-                                    -1,        -1, -1, -1, -1, -1, -1, -1};
+    static const int8_t ones[32] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                                    -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
     return _mm_loadu_si128((const __m128i *)(ones + count));
 }
 

@@ -271,6 +271,11 @@ uint64_t tape_ring_free_bytes(const struct tape_ring *ring)
     return used < ring->data_bytes ? ring->data_bytes - used : 0;
 }
 
+uint64_t tape_ring_data_bytes(const struct tape_ring *ring)
+{
+    return ring->data_bytes;
+}
+
 void tape_ring_close(struct tape_ring *ring)
 {
     __atomic_store_n(&ring->header->closed, 1, __ATOMIC_RELEASE);

@@ -60,8 +60,10 @@ uint8_t *tape_ring_reserve(struct tape_ring *ring, size_t bytes);
  * ordinal. After this returns, kill -9 cannot lose it. */
 uint64_t tape_ring_publish(struct tape_ring *ring, const struct tape_record *record);
 
-/* tape_ring_free_bytes(ring): room left, slot headers included. */
+/* tape_ring_free_bytes(ring): room left, slot headers included. tape_ring_data_bytes(ring): all of
+ * it. Any thread: they touch no slot. */
 uint64_t tape_ring_free_bytes(const struct tape_ring *ring);
+uint64_t tape_ring_data_bytes(const struct tape_ring *ring);
 
 /* tape_ring_close(ring): no record follows; followers end at the last one. */
 void tape_ring_close(struct tape_ring *ring);

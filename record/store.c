@@ -532,10 +532,8 @@ static void fill_state(const struct tape_store *store, const struct tape_writer_
                        struct tape_store_state *state)
 {
     struct tape_sync_state sync;
-    struct tape_ring_state ring;
     memset(state, 0, sizeof *state);
     tape_sync_read_state(store->sync, &sync);
-    tape_ring_read_state(store->ring, &ring);
     state->records = atomic_load_explicit(&store->records, memory_order_relaxed);
     state->frames = atomic_load_explicit(&store->frames, memory_order_relaxed);
     state->frame_bytes = atomic_load_explicit(&store->frame_bytes, memory_order_relaxed);
@@ -545,8 +543,8 @@ static void fill_state(const struct tape_store *store, const struct tape_writer_
     state->written_records = writer->records;
     state->stored_bytes = writer->stored_bytes;
     state->durable_records = sync.durable_ordinal - store->first_ordinal;
-    state->ring_bytes = ring.bytes;
-    state->ring_used_bytes = ring.head_position - ring.durable_position;
+    state->ring_bytes = tape_ring_data_bytes(store->ring);
+    state->ring_used_bytes = state->ring_bytes - tape_ring_free_bytes(store->ring);
     state->recovered_records = store->resume.recovered.ring_records;
     state->torn_bytes = store->resume.recovered.torn_bytes;
     state->session = store->session;
