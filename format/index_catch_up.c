@@ -107,10 +107,12 @@ static int add_record(struct catch_up *run, const struct tape_record *record,
                       struct tape_error *error)
 {
     struct tape_cursor_place place;
-    if (record->ordinal < run->summariser->next_ordinal)
+    if (record->ordinal < run->summariser->next_ordinal) {
+        tape_summariser_forget_damage(run->summariser);
         return record->ordinal < run->index->committed.resume_ordinal
                    ? 0
                    : tape_summariser_warm(run->summariser, record, error);
+    }
     tape_cursor_read_place(run->cursor, &place);
     if (place.segment != run->place.segment || place.offset != run->place.offset) {
         int status = end_block(run, error);

@@ -130,12 +130,16 @@ int tape_summariser_warm(struct tape_summariser *summariser, const struct tape_r
     summariser->next_ordinal = record->ordinal;
     int status = push(summariser, record, &message, error);
     summariser->next_ordinal = next;
-    if (summariser->damage.set) {
-        summariser->rows.used = summariser->damage.used;
-        summariser->next_gap = summariser->damage.next_gap;
-        summariser->damage.set = 0;
-    }
     return status < 0 && status != TAPE_LIMIT ? status : 0;
+}
+
+void tape_summariser_forget_damage(struct tape_summariser *summariser)
+{
+    if (!summariser->damage.set)
+        return;
+    summariser->rows.used = summariser->damage.used;
+    summariser->next_gap = summariser->damage.next_gap;
+    summariser->damage.set = 0;
 }
 
 void tape_summariser_damage(struct tape_summariser *summariser,

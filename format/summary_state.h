@@ -293,10 +293,12 @@ int tape_summariser_reset(struct tape_summariser *summariser, struct tape_error 
 int tape_summariser_warm(struct tape_summariser *summariser, const struct tape_record *record,
                          struct tape_error *error);
 
-/* tape_summariser_damage(summariser, damage): what is missing before the next record. It is
- * forgotten when tape_summariser_warm comes next: then it was told before. */
+/* tape_summariser_damage(summariser, damage): what is missing before the next record.
+ * tape_summariser_forget_damage(summariser): the record after it is counted already, and so is the
+ * damage: what was told since the last record that was added is taken back. */
 void tape_summariser_damage(struct tape_summariser *summariser,
                             const struct tape_cursor_damage *damage);
+void tape_summariser_forget_damage(struct tape_summariser *summariser);
 
 #ifdef __cplusplus
 }

@@ -291,6 +291,41 @@ static void test_damage_is_told_once(void **state)
     story_free(&story);
 }
 
+/* Damage that cost no record, before the last record that is in the index: it was told then. */
+static void test_damage_before_the_last_record(void **state)
+{
+    (void)state;
+    struct story story = story_of_life(11, 100);
+    struct recorder recorder;
+    recorder_open(&recorder, archive_path);
+    recorder_block(&recorder, story.records, 40);
+    uint64_t offset = tape_segment_file_bytes(recorder.segment);
+    recorder_block(&recorder, story.records + 40, 20);
+    recorder_apply(&recorder);
+    recorder_seal(&recorder);
+    /* the header of the last block; the footer has a copy */
+    char name[400];
+    snprintf(name, sizeof name, "%s/segments/%s", archive_path, recorder.entry.name);
+    int fd = open(name, O_RDWR);
+    assert_int_equal(pwrite(fd, "\xff\xff\xff\xff", 4, (off_t)offset + 8), 4);
+    close(fd);
+    tape_index_close(recorder.index);
+    char index_name[320];
+    snprintf(index_name, sizeof index_name, "%s/index.db", archive_path);
+    unlink(index_name);
+    int rebuilt;
+    recorder.index = tape_index_open(recorder.archive, &rebuilt, &error);
+    for (int i = 0; i < 3; i++) {
+        recorder_crash(&recorder);
+        assert_string_equal(ask(recorder.index, "SELECT count(*) FROM gap WHERE kind = 'damaged'"),
+                            "1");
+    }
+    recorder_block(&recorder, story.records + 60, 40);
+    recorder_close(&recorder);
+    assert_int_equal(differences(archive_path), 0);
+    story_free(&story);
+}
+
 /* No space: what was committed stays, and the same summaries go in when there is some again. */
 static void test_full_disk(void **state)
 {
@@ -500,6 +535,28 @@ static void test_cut_and_flipped_files(void **state)
     close(at);
 }
 
+static void test_damaged_page(void **state)
+{
+    (void)state;
+    write_small_archive();
+    int at = open(archive_path, O_RDONLY | O_DIRECTORY);
+    int fd = openat(at, "index.db", O_RDWR);
+    struct tape_archive *archive = tape_archive_open(archive_path, &error);
+    struct tape_index *index = tape_index_open_read(archive, &error);
+    long page =
+        strtol(ask(index, "SELECT rootpage FROM sqlite_schema WHERE name = 'delay'"), NULL, 10);
+    assert_string_equal(ask(index, "PRAGMA query_only"), "1");
+    assert_string_equal(ask(index, "PRAGMA trusted_schema"), "0");
+    assert_string_equal(ask(index, "PRAGMA cell_size_check"), "1");
+    tape_index_close(index);
+    tape_archive_close(archive);
+    assert_true(page > 1);
+    assert_int_equal(pwrite(fd, "\xff\xff\xff\xff", 4, (page - 1) * 4096), 4);
+    close(fd);
+    close(at);
+    assert_distrusted("index.db: its pages are damaged");
+}
+
 static void test_what_is_no_file(void **state)
 {
     (void)state;
@@ -623,7 +680,9 @@ int main(void)
         WITH_DIRECTORY(test_index_ahead_of_the_segments),
         WITH_DIRECTORY(test_damage_becomes_a_gap),
         WITH_DIRECTORY(test_damage_is_told_once),
+        WITH_DIRECTORY(test_damage_before_the_last_record),
         WITH_DIRECTORY(test_full_disk),
+        WITH_DIRECTORY(test_damaged_page),
         WITH_DIRECTORY(test_crafted_schema),
         WITH_DIRECTORY(test_crafted_rows),
         WITH_DIRECTORY(test_cut_and_flipped_files),
