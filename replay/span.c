@@ -1,37 +1,39 @@
 #include "replay/span.h"
 
-#include "format/archive.h"
+#include <sqlite3.h>
 
-/* 1 and the segment's stamps; 0 when it cannot be read or is empty: the others tell, then. */
-static int read_stamps(const struct tape_archive *archive, int index, int64_t *min_ns,
-                       int64_t *max_ns)
+#include "format/archive.h"
+#include "replay/catalog.h"
+
+/* 1 and the ends, or 0 when there is no message. */
+static int ask(struct tape_index *index, int64_t *first_ns, int64_t *last_ns)
 {
-    struct tape_segment_info info;
-    struct tape_segment *segment =
-        tape_archive_open_segment(archive, tape_archive_entry(archive, index), NULL);
-    if (!segment)
-        return 0;
-    tape_segment_read_info(segment, &info);
-    tape_segment_close(segment);
-    *min_ns = info.min_recv_ns;
-    *max_ns = info.max_recv_ns;
-    return info.records > 0;
+    sqlite3_stmt *statement = NULL;
+    int found = sqlite3_prepare_v2(tape_index_handle(index),
+                                   "SELECT min(first_ns), max(last_ns) FROM block_stream", -1,
+                                   &statement, NULL) == SQLITE_OK &&
+                sqlite3_step(statement) == SQLITE_ROW &&
+                sqlite3_column_type(statement, 0) != SQLITE_NULL;
+    if (found) {
+        *first_ns = sqlite3_column_int64(statement, 0);
+        *last_ns = sqlite3_column_int64(statement, 1);
+    }
+    sqlite3_finalize(statement);
+    return found;
 }
 
 int tape_span_read(const char *path, int64_t *first_ns, int64_t *last_ns, struct tape_error *error)
 {
-    int64_t other;
+    struct tape_catalog catalog;
     *first_ns = *last_ns = 0;
     struct tape_archive *archive = tape_archive_open(path, error);
     if (!archive)
         return error ? error->status : TAPE_FAILED;
-    int count = tape_archive_scan(archive, error);
-    for (int i = 0; i < count; i++)
-        if (read_stamps(archive, i, first_ns, &other))
-            break;
-    for (int i = count - 1; i >= 0; i--)
-        if (read_stamps(archive, i, &other, last_ns))
-            break;
+    int status = tape_catalog_open(&catalog, archive, error);
+    if (status == 0) {
+        ask(catalog.index, first_ns, last_ns);
+        tape_catalog_close(&catalog);
+    }
     tape_archive_close(archive);
-    return count < 0 ? count : 0;
+    return status;
 }

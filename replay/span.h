@@ -1,4 +1,4 @@
-/* From when to when an archive reaches, told by its segments' headers and footers. */
+/* From when to when an archive's messages reach, told by its index. */
 #ifndef TAPE_REPLAY_SPAN_H
 #define TAPE_REPLAY_SPAN_H
 
@@ -10,8 +10,9 @@
 extern "C" {
 #endif
 
-/* tape_span_read(path, first_ns, last_ns, error): the smallest stamp of the first segment that has
- * records and the largest of the last one. 0 (both 0 in an empty archive) or a status. */
+/* tape_span_read(path, first_ns, last_ns, error): the stamps of the first and the last message by
+ * time: an import's are those of its lines, whenever it was made. 0 (both 0 when there is none) or
+ * a status. */
 int tape_span_read(const char *path, int64_t *first_ns, int64_t *last_ns, struct tape_error *error);
 
 #ifdef __cplusplus
