@@ -42,7 +42,7 @@ struct tape_sync {
     struct tape_sync_block *summaries, *summaries_last;
     unsigned summaries_count;
     struct segment_row *rows;
-    int64_t index_due_ns;
+    int64_t synced_ns, index_due_ns; /* monotonic */
     int index_told;
 };
 
@@ -253,48 +253,70 @@ static int work_off(struct tape_sync *sync, const struct tape_sync_block *until)
 
 /* ---- the thread ---- */
 
-/* With the lock held: until there is work, the interval has passed, or the end. */
-static void wait_for_work(struct tape_sync *sync)
+/* A sync is due an interval after the one before: at once, where that one lies far back. */
+static int64_t sync_due(const struct tape_sync *sync)
 {
-    int64_t interval = sync->options.interval_ns;
-    if (sync->options.mode == TAPE_STORE_SYNC_BLOCK && sync->first && !sync->broken)
-        return;
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    int64_t sum = until.tv_nsec + interval;
-    until.tv_sec += sum / 1000000000;
-    until.tv_nsec = sum % 1000000000;
-    while (!sync->urgent && !sync->finish)
-        if (pthread_cond_timedwait(&sync->work, &sync->lock, &until) != 0)
-            break;
+    if (sync->first == NULL || atomic_load(&sync->broken))
+        return INT64_MAX;
+    return sync->options.mode == TAPE_STORE_SYNC_INTERVAL
+               ? sync->synced_ns + sync->options.interval_ns
+               : 0;
+}
+
+static int64_t index_due(const struct tape_sync *sync)
+{
+    return sync->summaries || sync->rows ? sync->index_due_ns : INT64_MAX;
+}
+
+/* With the lock held: until something is due, or is asked for at once (1). */
+static int wait_for_work(struct tape_sync *sync)
+{
+    while (!sync->urgent && !sync->finish) {
+        int64_t due = sync_due(sync) < index_due(sync) ? sync_due(sync) : index_due(sync);
+        if (due <= tape_clock_monotonic())
+            return 0;
+        struct timespec until = {.tv_sec = due / 1000000000, .tv_nsec = due % 1000000000};
+        if (due == INT64_MAX)
+            pthread_cond_wait(&sync->work, &sync->lock);
+        else
+            pthread_cond_timedwait(&sync->work, &sync->lock, &until);
+    }
     sync->urgent = 0;
+    return 1;
+}
+
+/* With the lock held but for the work itself. */
+static void make_durable(struct tape_sync *sync)
+{
+    const struct tape_sync_block *until = sync->last;
+    if (until == NULL || atomic_load(&sync->broken))
+        return;
+    sync->busy = 1;
+    sync->synced_ns = tape_clock_monotonic();
+    pthread_mutex_unlock(&sync->lock);
+    int good = work_off(sync, until);
+    pthread_mutex_lock(&sync->lock);
+    sync->busy = 0;
+    if (!good)
+        atomic_store(&sync->broken, 1);
+    pthread_cond_broadcast(&sync->settled);
 }
 
 static void *run(void *context)
 {
     struct tape_sync *sync = context;
+    int finish = 0;
     pthread_mutex_lock(&sync->lock);
-    for (;;) {
-        wait_for_work(sync);
-        int finish = sync->finish;
-        struct tape_sync_block *until = sync->last;
-        if (until != NULL && !atomic_load(&sync->broken)) {
-            sync->busy = 1;
-            pthread_mutex_unlock(&sync->lock);
-            int good = work_off(sync, until);
-            pthread_mutex_lock(&sync->lock);
-            sync->busy = 0;
-            if (!good)
-                atomic_store(&sync->broken, 1);
-            pthread_cond_broadcast(&sync->settled);
-        }
-        if (sync->options.index && (finish || tape_clock_monotonic() >= sync->index_due_ns)) {
+    while (!finish) {
+        int at_once = wait_for_work(sync);
+        finish = sync->finish;
+        if (at_once || sync_due(sync) <= tape_clock_monotonic())
+            make_durable(sync);
+        if (sync->options.index && (finish || index_due(sync) <= tape_clock_monotonic())) {
             pthread_mutex_unlock(&sync->lock);
             commit_index(sync);
             pthread_mutex_lock(&sync->lock);
         }
-        if (finish)
-            break;
     }
     pthread_mutex_unlock(&sync->lock);
     return NULL;
@@ -309,6 +331,7 @@ struct tape_sync *tape_sync_start(const struct tape_sync_options *options, struc
         return NULL;
     }
     sync->options = *options;
+    sync->synced_ns = tape_clock_monotonic();
     atomic_init(&sync->durable_ordinal, options->durable_ordinal);
     atomic_init(&sync->index_broken, options->index == NULL);
     pthread_mutex_init(&sync->lock, NULL);
@@ -332,10 +355,8 @@ void tape_sync_push(struct tape_sync *sync, struct tape_sync_block *block, int u
     else
         sync->first = block;
     sync->last = block;
-    if (urgent || sync->options.mode != TAPE_STORE_SYNC_INTERVAL) {
-        sync->urgent = 1;
-        pthread_cond_signal(&sync->work);
-    }
+    sync->urgent |= urgent;
+    pthread_cond_signal(&sync->work);
     pthread_mutex_unlock(&sync->lock);
 }
 

@@ -6,6 +6,8 @@
 #include <stdatomic.h>
 #include <sys/syscall.h>
 
+#include "format/ring.h"
+
 /* ---- a disk that fails: these stand in for libc's in all of the store's code ---- */
 
 static atomic_int fdatasync_failures; /* so many of the next calls fail */
@@ -85,7 +87,7 @@ static void one_session(void **unused)
     wait_until_durable(store);
     tape_store_read_state(store, &state);
     assert_int_equal(state.durable_records, state.records);
-    assert_int_equal(state.ring_used_bytes, 0);
+    assert_true(state.ring_used_bytes <= TAPE_RING_SLOT_BYTES); /* the next record's */
     close_well(store);
     struct found found = read_archive();
     assert_int_equal(found.frames, 1000);
