@@ -275,8 +275,9 @@ int tape_source_try(struct tape_source *source, struct tape_message *message,
         if (__atomic_load_n(&source->stop, __ATOMIC_RELAXED) || source->follow.ended)
             return 0;
         /* What the record before cut off, told after it. */
-        if (source->options.events && tape_feed_cut(source->feed, message))
-            return 1;
+        while (source->options.events && tape_feed_cut(source->feed, message))
+            if (is_in_time(source, message))
+                return 1;
         got = source->follow.live ? tape_source_follow_next(source, &record, error)
                                   : next_of_segments(source, &record, error);
         if (got == 1 && is_past_end(source, &record))

@@ -439,6 +439,37 @@ static void real_orphans_stay_bad(void **state)
     tape_source_close(source);
 }
 
+/* A message that its connection's end cut off is told as bad, once, where it belongs. */
+static void a_message_that_was_cut_off(void **state)
+{
+    struct tape_source_options options = {.events = 1};
+    struct tape_message message;
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_frame(TAPE_WS_TEXT, 0, made_ns, "half");
+    recorder_put(TAPE_RECORD_CONNECTION_CLOSE, 1, 0, made_ns + SECOND, "{}", 2);
+    recorder_text(made_ns + 2 * SECOND, "whole");
+    recorder_end(made_ns + 2 * SECOND);
+    struct tape_source *source = open_source(&options);
+    assert_int_equal(tape_source_next(source, &message, NULL), 1);
+    assert_int_equal(message.record_kind, TAPE_RECORD_CONNECTION_CLOSE);
+    assert_int_equal(tape_source_next(source, &message, NULL), 1);
+    assert_int_equal(message.kind, TAPE_FEED_BAD);
+    assert_int_equal(message.payload.bytes, 4);
+    assert_memory_equal(message.payload.data, "half", 4);
+    expect_next(source, "whole");
+    tape_source_close(source);
+    source = open_source(NULL);
+    expect_next(source, "whole");
+    tape_source_close(source);
+    options.from_ns = made_ns + SECOND;
+    source = open_source(&options);
+    assert_int_equal(tape_source_next(source, &message, NULL), 1);
+    assert_int_equal(message.record_kind, TAPE_RECORD_CONNECTION_CLOSE);
+    expect_next(source, "whole");
+    tape_source_close(source);
+}
+
 static void flip_byte(const char *segment, off_t at)
 {
     char path[512];
@@ -892,6 +923,7 @@ int main(void)
         ON_ARCHIVE(fragments_are_joined_over_a_seek),
         ON_ARCHIVE(fragments_are_joined_over_a_clock_step),
         ON_ARCHIVE(real_orphans_stay_bad),
+        ON_ARCHIVE(a_message_that_was_cut_off),
         ON_ARCHIVE(damage_is_told_and_passed_over),
         ON_ARCHIVE(what_cannot_be_opened),
         ON_ARCHIVE(from_segments_into_the_ring),
