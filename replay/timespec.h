@@ -19,8 +19,8 @@ enum {
 /* What a time counts from. */
 enum tape_timespec_base {
     TAPE_TIMESPEC_EPOCH, /* ns since 1970-01-01T00:00:00Z */
-    TAPE_TIMESPEC_START, /* ns after the first record of the archive: "+10m" */
-    TAPE_TIMESPEC_END,   /* ns before the last record of the archive: "-10m" */
+    TAPE_TIMESPEC_START, /* ns after the first message of the archive: "+10m" */
+    TAPE_TIMESPEC_END,   /* ns before the last message of the archive: "-10m" */
 };
 
 struct tape_timespec {
