@@ -11,7 +11,8 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
-from damage_archive import (Original, expect, groups_of, make_sealed, play, replay, rig, run, segment_of, some_lines)  # noqa: E402
+from damage_archive import (Original, expect, groups_of, in_parallel, make_sealed, play, replay, rig, run,  # noqa: E402
+                            segment_of, some_lines)
 from rig import expect_equal, read_archive  # noqa: E402
 
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -309,14 +310,20 @@ def accounts(rig_):
 
 
 def main(scratch):
-    (scratch / "copies").parent.chmod(0o755)
-    rig_ = Rig(scratch)
-    (scratch / "copies" / "lines").write_bytes(b"1 x\n")
-    tests = [another_archives_segment, no_segments_at_all, links_instead_of_directories, no_archive, wrong_locks,
-             wrong_indexes, accounts]
-    for test in tests:
-        if len(sys.argv) < 2 or test.__name__ in sys.argv[1:]:
-            test(rig_)
+    scratch.chmod(0o755)
+    tests = [[another_archives_segment, no_segments_at_all, links_instead_of_directories, no_archive],
+             [wrong_locks, wrong_indexes, accounts]]
+
+    def some(number):
+        place = scratch / ("half-%d" % number)
+        place.mkdir(mode=0o755)
+        rig_ = Rig(place)
+        (place / "copies" / "lines").write_bytes(b"1 x\n")
+        for test in tests[number]:
+            if len(sys.argv) < 2 or test.__name__ in sys.argv[1:]:
+                test(rig_)
+
+    in_parallel([lambda: some(0), lambda: some(1)])
 
 
 rig.run_main(main)
