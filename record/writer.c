@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -451,18 +452,21 @@ static void summarise(struct tape_writer *writer, const struct tape_record *reco
         writer->options.watch(writer->options.watch_context, &message);
 }
 
+/* Once a record: nothing as large as an error is cleared here. */
 static int take_record(struct tape_writer *writer, const struct tape_record *record)
 {
-    struct tape_error error = {0};
-    int status = tape_block_append(writer->builder, record, &error);
+    int status = tape_block_append(writer->builder, record, NULL);
     if (status == 0) {
         status = seal_block(writer);
-        if (status == 0)
-            status = tape_block_append(writer->builder, record, &error);
+        if (status < 0)
+            return status;
+        status = tape_block_append(writer->builder, record, NULL);
     }
     if (status < 0) {
-        if (error.status < 0)
-            enter_trouble(writer, &error);
+        struct tape_error error = {0};
+        tape_error_set(&error, status, "record %" PRIu64 " cannot be put into a block",
+                       record->ordinal);
+        enter_trouble(writer, &error);
         return status;
     }
     if (tape_block_records(writer->builder) == 1)
