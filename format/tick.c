@@ -264,7 +264,7 @@ static inline const char *read_plain_level(const char *at, uint64_t stops)
         return NULL;
     /* The first four stops must be quotes; of the third the three bytes from the second tell. */
     const char *middle = at + __builtin_ctzll(second), *close = at + __builtin_ctzll(fourth);
-    if ((stops & 3) != 2 || memcmp(at, "[\"", 2) != 0 || memcmp(middle, "\",\"", 3) != 0 ||
+    if (memcmp(at, "[\"", 2) != 0 || memcmp(middle, "\",\"", 3) != 0 ||
         memcmp(close, "\"]", 2) != 0)
         return NULL;
     return close + 2;

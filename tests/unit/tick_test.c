@@ -251,6 +251,10 @@ static const struct kind_case kind_cases[] = {
     {"{\"id\":1,\"data\":{\"e\":\"trade\"},\"e\":\"kline\"}", TAPE_TICK_TRADE},
     {"{\"data\":{\"stream\":\"x\",\"data\":1,\"e\":\"depthUpdate\"},\"stream\":\"b@depth5\"}",
      TAPE_TICK_DEPTH_SNAPSHOT},
+    {"{\"data\":{\"e\":\"depthUpdate\",\"E\":1,\"T\":2,\"s\":\"A\",\"U\":3,\"u\":4,\"pu\":5},"
+     "\"stream\":"
+     "\"b@depth5\"}",
+     TAPE_TICK_DEPTH_SNAPSHOT},
     {"{\"data\":5,\"data\":{\"e\":\"trade\"}}", TAPE_TICK_OTHER},
     {"{\"data\":{\"e\":\"trade\"},\"data\":{\"e\":\"kline\"}}", TAPE_TICK_TRADE},
     {"{\"e\":\"trade\",\"e\":\"kline\"}", TAPE_TICK_TRADE},
@@ -350,6 +354,14 @@ static const char *const bad_json[] = {
     "{\"e\":\"trade\",\"b\":[[\"1\",\"2\"][\"1\",\"2\"]]}",
     "{\"e\":\"trade\",\"b\":[[\"1\",\"2\"],[\"1\" \"2\"]]                                 }",
     "{\"e\":\"trade\",\"b\":[[\"1\",\"2\"],[\"1\",\"2\"}]                                 }",
+    "{\"e\":\"trade\",\"b\":[[\"1\"x\"2\"]]}",
+    "{\"e\":\"trade\",\"b\":[[\"1\",\"2\"x,[\"1\",\"2\"]]}",
+    "{\"e\":\"trade\",\"b\":[x\"1\",\"2\"]]}",
+    "{\"e\":\"trade\",\"b\":[\"\"1\",\"2\"]]}",
+    "{\"e\":\"trade\",\"\x02\x02\":1}",
+    "{\"e\":\"trade\",\"a\x02\":1}",
+    "{\"e\":\"trade\",\"a\\\":1}",
+    "{\"e\":\"trade\",\"\\\":1}",
     "{\"e\":\"trade\",\"b\":[[\"1\",\"\n\"],[\"1\",\"2\"]]                                }",
     "{\"e\":\"trade\",\"b\":[[\"1\",\"\\\"],[\"1\",\"2\"]]                                }",
     "{\"\":\"trade\",\"b\x01\":1}",
@@ -370,6 +382,21 @@ static void assert_empty(const struct tape_tick *tick)
     assert_true(!tick->price.text.data && !tick->bids.data && tick->buyer_is_maker == -1);
 }
 
+/* Much of the work near the end of a payload is done another way than in its middle: the same with
+ * a long member behind it. */
+static int decode_lengthened(const char *payload, struct tape_tick *tick)
+{
+    static const char more[] = ",\"y\":\"0123456789012345678901234567890123456789012345678901234567"
+                               "890123456789012345678901234567890123456789\"}";
+    char longer[1024];
+    size_t bytes = strlen(payload);
+    if (bytes == 0 || payload[bytes - 1] != '}')
+        return -1;
+    int length = snprintf(longer, sizeof longer, "%.*s%s", (int)bytes - 1, payload, more);
+    assert_true(length > 0 && length < (int)sizeof longer);
+    return tape_tick_decode(longer, (size_t)length, tick);
+}
+
 static void test_json(void **state)
 {
     (void)state;
@@ -377,12 +404,16 @@ static void test_json(void **state)
         struct tape_tick tick;
         if (!decode(good_json[i], &tick))
             fail_msg("not read: %s", good_json[i]);
+        if (!decode_lengthened(good_json[i], &tick))
+            fail_msg("not read when longer: %s", good_json[i]);
     }
     for (size_t i = 0; i < sizeof bad_json / sizeof *bad_json; i++) {
         struct tape_tick tick;
         if (decode(bad_json[i], &tick))
             fail_msg("read: %s", bad_json[i]);
         assert_empty(&tick);
+        if (decode_lengthened(bad_json[i], &tick) == 1)
+            fail_msg("read when longer: %s", bad_json[i]);
     }
     struct tape_tick tick;
     assert_int_equal(tape_tick_decode(NULL, 0, &tick), 0);
@@ -424,6 +455,7 @@ static void test_numbers(void **state)
         {"9223372036854775807", INT64_MAX},
         {"9223372036854775808", TAPE_TICK_NONE},
         {"-9223372036854775808", TAPE_TICK_NONE},
+        {"9999999999999999999", TAPE_TICK_NONE},
         {"99999999999999999999", TAPE_TICK_NONE},
         {"1.0", TAPE_TICK_NONE},
         {"1e3", TAPE_TICK_NONE},
