@@ -264,7 +264,6 @@ static void fill_store_options(struct run *run, struct tape_store_options *to)
     to->seal_ns = from->segment_ns;
     to->seal_raw_bytes = (int64_t)from->segment_bytes;
     to->command = run->command;
-    to->venue = run->venue;
     to->say = say_info;
     to->say_context = &run->progress;
     if (run->watch) {

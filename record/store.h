@@ -9,7 +9,6 @@
 #include "format/error.h"
 #include "format/feed.h"
 #include "format/record.h"
-#include "format/venue.h"
 
 enum tape_store_sync {
     TAPE_STORE_SYNC_INTERVAL, /* fdatasync every sync_ns (the default, 100 ms) */
@@ -21,13 +20,12 @@ enum tape_store_sync {
 typedef void tape_store_watch(void *context, const struct tape_message *message);
 
 struct tape_store_options {
-    uint64_t ring_bytes;            /* 0: TAPE_RING_DEFAULT_BYTES */
-    int sync;                       /* enum tape_store_sync */
-    int64_t sync_ns;                /* 0: 100 ms */
-    int64_t seal_ns;                /* a segment's greatest age, 0: one hour */
-    int64_t seal_raw_bytes;         /* a segment's greatest raw size, 0: 256 MiB */
-    const char *command;            /* for the session's record */
-    const struct tape_venue *venue; /* for sequence rules; may be NULL */
+    uint64_t ring_bytes;    /* 0: TAPE_RING_DEFAULT_BYTES */
+    int sync;               /* enum tape_store_sync */
+    int64_t sync_ns;        /* 0: 100 ms */
+    int64_t seal_ns;        /* a segment's greatest age, 0: one hour */
+    int64_t seal_raw_bytes; /* a segment's greatest raw size, 0: 256 MiB */
+    const char *command;    /* for the session's record */
     tape_store_watch *watch;
     void *watch_context;
     void (*say)(void *context, const char *words); /* what recovery found and did; may be NULL */
