@@ -165,6 +165,7 @@ def while_it_is_recorded(scratch):
             feed.stdout.read(80)
             listed = json.loads(rig.call("tape-replay", "ls", "--json", archive)[0])
             expect_equal((listed["recording"], listed["recorder"]["pid"]), (True, feed.pid), "ls names the recorder")
+        feed.stdout.read(8 * 9000)  # its pipe is empty, so it goes on
     finally:
         feed.kill()
         feed.stdout.close()
@@ -172,10 +173,10 @@ def while_it_is_recorded(scratch):
     told = verify(archive)
     expect(not told["damaged"], "after kill -9: %s" % told["findings"])
     expect(any("run tape-record --repair or record again" in t for t in texts(told)), texts(told))
-    _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
-    expect(said.startswith("tape-replay: the recorder died: "), said)
+    # What it had not written yet is told; by chance that may have been nothing.
     left = json.loads(rig.call("tape-replay", "ls", "--json", archive)[0])["left_in_ring"]
-    expect_equal(int(said.split()[4]), left, "ls and play agree on what was left")
+    _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
+    expect_equal(said.splitlines()[0].startswith("tape-replay: the recorder died: %d records " % left), left > 0, said)
     rig.call("tape-record", "--repair", archive)
     _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
     expect(said.startswith("played "), said)
