@@ -52,7 +52,7 @@ LIB_SO := $(BUILD)/libtapedeck.so.0
 .SECONDARY:
 .DELETE_ON_ERROR:
 
-all: $(BUILD)/tape-record $(BUILD)/tape-replay $(LIB_A) $(LIB_SO) $(BUILD)/tape.h $(BUILD)/tapedeck.pc
+all: $(BUILD)/tape-record $(BUILD)/tape-replay $(LIB_A) $(LIB_SO) $(BUILD)/tape.h
 
 # ---- generated sources ----
 $(BUILD)/format/venues.c: format/venues/embed.sh $(wildcard format/venues/*.json)
@@ -88,10 +88,6 @@ $(BUILD)/tape-replay: $(REPLAY_O) $(LIB_A)
 $(BUILD)/tape.h: replay/join_header.sh $(PUBLIC_H)
 	@mkdir -p $(@D)
 	sh replay/join_header.sh $(PUBLIC_H) > $@
-
-$(BUILD)/tapedeck.pc: replay/tapedeck.pc.in
-	@mkdir -p $(@D)
-	sed -e 's|@prefix@|$(prefix)|;s|@libdir@|$(libdir)|;s|@includedir@|$(includedir)|;s|@version@|$(VERSION)|' $< > $@
 
 # ---- tests ----
 # A test of a file in record/ or replay/ gets that room's objects; both rooms have an options.c, so
@@ -176,6 +172,7 @@ bench:
 	@BUILD=$(BUILD) $(PYTHON) tests/bench/run.py
 
 # ---- installation ----
+# tapedeck.pc is made here, not by `make`: it names the prefix, and a build may be installed under several.
 INSTALL ?= install
 install: all
 	$(INSTALL) -d $(DESTDIR)$(bindir) $(DESTDIR)$(libdir) $(DESTDIR)$(includedir) \
@@ -184,7 +181,9 @@ install: all
 	$(INSTALL) -m 644 $(LIB_A) $(LIB_SO) $(DESTDIR)$(libdir)
 	ln -sf $(notdir $(LIB_SO)) $(DESTDIR)$(libdir)/libtapedeck.so
 	$(INSTALL) -m 644 $(BUILD)/tape.h $(DESTDIR)$(includedir)
-	$(INSTALL) -m 644 $(BUILD)/tapedeck.pc $(DESTDIR)$(pkgconfigdir)
+	sed -e 's|@prefix@|$(prefix)|;s|@libdir@|$(libdir)|;s|@includedir@|$(includedir)|;s|@version@|$(VERSION)|' \
+	    replay/tapedeck.pc.in > $(DESTDIR)$(pkgconfigdir)/tapedeck.pc
+	chmod 644 $(DESTDIR)$(pkgconfigdir)/tapedeck.pc
 	$(INSTALL) -m 644 record/tape-record.1 replay/tape-replay.1 $(DESTDIR)$(mandir)/man1
 	$(INSTALL) -m 644 replay/libtapedeck.3 $(DESTDIR)$(mandir)/man3
 

@@ -25,10 +25,13 @@ done
 
 export PKG_CONFIG_SYSROOT_DIR="$tree" PKG_CONFIG_LIBDIR="$tree/usr/lib/pkgconfig:$(pkg-config --variable pc_path pkg-config)"
 export PKG_CONFIG_PATH="$tree/usr/lib/pkgconfig"
-# A .pc of a build with another prefix names other directories: the tree's own are asked for by option.
-flags="--define-variable=prefix=/usr --define-variable=libdir=/usr/lib --define-variable=includedir=/usr/include"
-# shellcheck disable=SC2086
-cflags=$(pkg-config $flags --cflags tapedeck) libs=$(pkg-config $flags --libs tapedeck)
+# One build is installed under two prefixes: each .pc names its own.
+make -s -C "$root" install BUILD="$BUILD" prefix="$scratch/home" >"$scratch/install.log" 2>&1 ||
+    fail "make install again: $(cat "$scratch/install.log")"
+for named in "$scratch/home $scratch/home" "$tree/usr /usr"; do
+    grep -qxF "prefix=${named#* }" "${named% *}/lib/pkgconfig/tapedeck.pc" || fail "tapedeck.pc: not prefix=${named#* }"
+done
+cflags=$(pkg-config --cflags tapedeck) libs=$(pkg-config --libs tapedeck)
 
 echo '#include <tape.h>
 int main(void) { return tape_source_open("", 0, 0) != 0; }' >"$scratch/alone.c"
@@ -43,7 +46,7 @@ cc -std=c11 $strict $cflags -o "$scratch/strategy" "$root/samples/strategy.c" $l
 [ "$(wc -l <"$root/samples/strategy.c")" -le 30 ] || fail "strategy.c has more than 30 lines"
 # shellcheck disable=SC2086
 cc $cflags -o "$scratch/strategy_static" "$root/samples/strategy.c" "$tree/usr/lib/libtapedeck.a" \
-    $(pkg-config $flags --static --libs-only-l tapedeck | sed 's/-ltapedeck//') || fail "static"
+    $(pkg-config --static --libs-only-l tapedeck | sed 's/-ltapedeck//') || fail "static"
 
 readelf -d "$tree/usr/lib/libtapedeck.so.0" | grep -q 'SONAME.*\[libtapedeck.so.0\]' || fail "SONAME"
 others=$(nm -D --defined-only "$tree/usr/lib/libtapedeck.so.0" | awk '$2 ~ /[A-Z]/ {print $3}' | grep -v '^tape_' || true)
