@@ -2,8 +2,9 @@
 
     tests/run.py --build build [--only KIND] [--match WORD] [--fuzz-seconds 5]
 
-Kinds: unit (cmocka programs), part (scripts in tests/part that drive the built programs), thread (the
-tests named in THREADED, under ThreadSanitizer), fuzz (a short run of each libFuzzer target), lint.
+Kinds: unit (cmocka programs, under AddressSanitizer), part (scripts in tests/part that drive the built
+programs), part+address (the same under AddressSanitizer), unit+thread and part+thread (the tests named in
+THREADED, under ThreadSanitizer), fuzz (a short run of each libFuzzer target), lint.
 A part test gets BUILD in its environment, exits 0 when it passed, 77 when it cannot run here (and says
 why), anything else when it failed.
 """
@@ -20,6 +21,8 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 PYTHON = "/usr/bin/python3"
 LIMIT_S = 300
+# Part tests run under AddressSanitizer. These run on what is shipped as well: optimised, in real time.
+SHIPPED = ("endtoend_basic", "endtoend_data", "endtoend_kill", "demo_run", "play_speeds", "kill_store")
 # What several threads touch, by name of the unit test or the part script.
 THREADED = ("ring_test", "store_test", "source_test", "threads_", "endtoend_basic", "follow_")
 ASAN = "detect_leaks=1:abort_on_error=0:exitcode=99"
@@ -72,8 +75,8 @@ def plan(options, scratch):
     address, thread = build / "address", build / "thread"
     tests = [("lint house", [PYTHON, str(ROOT / "tests/lint.py")], build)]
     tests += units(address, "unit")
-    tests += parts(build, "part")
-    tests += [t for t in parts(address, "part+address") if not slow_under_sanitizer(t)]
+    tests += [t for t in parts(build, "part") if is_plain_only(t) or t[0].split(" ")[1] in SHIPPED]
+    tests += [t for t in parts(address, "part+address") if not is_plain_only(t)]
     tests += threaded(units(thread, "unit+thread") + parts(thread, "part+thread"))
     tests += fuzzers(build / "fuzz", options.fuzz_seconds, scratch)
     if options.only:
@@ -83,7 +86,7 @@ def plan(options, scratch):
     return tests
 
 
-def slow_under_sanitizer(test):
+def is_plain_only(test):
     """A script says so itself, with the words 'plain build only' in its first lines, and why."""
     with open(test[1][-1], encoding="utf-8") as script:
         return "plain build only" in script.read(1000)
