@@ -393,12 +393,16 @@ read_plain_member(const struct reader *reader, const char *at, struct member *me
     member->from = at;
     if (*at == '"') {
         unsigned stops = stops_until(at + 1, end);
-        member->to = at + 2 + __builtin_ctz(stops | 0x10000);
-        return stops && member->to[-1] == '"';
+        if (!stops)
+            return 0;
+        member->to = at + 2 + (unsigned)__builtin_ctz(stops);
+        return member->to[-1] == '"';
     }
     unsigned others = not_digits_until(at, end);
-    member->to = at + __builtin_ctz(others | 0x10000);
-    return others > 1 && !(others & 1) && (*member->to == ',' || *member->to == '}') &&
+    if (!others)
+        return 0;
+    member->to = at + (unsigned)__builtin_ctz(others);
+    return !(others & 1) && (*member->to == ',' || *member->to == '}') &&
            (*at != '0' || member->to == at + 1);
 }
 #else
