@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The generator keeps what its documentation says: valid JSON, unbroken sequences, field order, rates,
-the same bytes for the same seed on every Python here, and the committed sample is what it makes (plain build
-only: no program of ours runs)."""
+the same bytes for the same seed on every Python here, and the committed sample is what it makes
+(plain build only: no program of ours runs)."""
 import json
 import pathlib
 import shutil

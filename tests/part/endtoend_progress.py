@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
-"""Off the terminal the recorder says how it is doing in one logfmt line every ten seconds (plain build
-only: it waits for the line, and the other tests have the sanitizers' eyes)."""
+"""Off the terminal the recorder says how it is doing in one logfmt line every ten seconds
+(plain build only: it waits for the line, and the other tests have the sanitizers' eyes)."""
 import pathlib
 import re
 import signal

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """200,000 messages over TLS as fast as python3-websockets can send them: nothing is dropped, nothing is
-out of order, neither in the archive nor for one who follows along while it is recorded (plain build
-only: under sanitizers the sender is what is slow, and endtoend_basic runs)."""
+out of order, neither in the archive nor for one who follows along while it is recorded
+(plain build only: under sanitizers the sender is what is slow, and endtoend_basic runs)."""
 import pathlib
 import signal
 import subprocess
