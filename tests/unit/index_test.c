@@ -412,8 +412,8 @@ static void test_crafted_schema(void **state)
         "DROP VIEW v_gap",
         "CREATE VIRTUAL TABLE f USING fts5(a)",
         "CREATE INDEX i ON gap(kind)",
-        "PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'cause TEXT', "
-        "'cause TEXT ') WHERE name = 'gap'",
+        ("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, 'cause TEXT', "
+         "'cause TEXT ') WHERE name = 'gap'"),
     };
     (void)state;
     write_small_archive();
@@ -450,8 +450,9 @@ static void test_crafted_rows(void **state)
         "UPDATE block SET crc32c = 0",
         "DELETE FROM block",
         "UPDATE session SET session_id = session_id + 5000000000",
-        "INSERT INTO gap SELECT 9223372036854775807, kind, stream_id, connection_id, day, from_ns, "
-        "to_ns, from_id, to_id, missing, cause FROM gap LIMIT 1",
+        ("INSERT INTO gap SELECT 9223372036854775807, kind, stream_id, connection_id, day, "
+         "from_ns, "
+         "to_ns, from_id, to_id, missing, cause FROM gap LIMIT 1"),
     };
     (void)state;
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
