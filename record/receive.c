@@ -200,10 +200,10 @@ static int64_t bury(struct tape_receive *r, struct slot *slot, struct tape_conne
         wait = wait > end->retry_after_ns ? wait : end->retry_after_ns;
         r->not_before_ns = now + end->retry_after_ns; /* it speaks to all of this address */
     }
-    if (end->error.status)
-        set_trouble(r, end);
     if (end->hopeless && !r->ever_opened && !r->stopping)
         fail(r, &end->error);
+    else if (end->error.status && !r->failure.status) /* one line says why a start failed */
+        set_trouble(r, end);
     tape_connection_free(c);
     return now + wait;
 }

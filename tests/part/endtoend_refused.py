@@ -38,6 +38,12 @@ def second_recorder(scratch):
     rig.verify(archive)
 
 
+def unknown_host(scratch):
+    words = ["--url", "wss://nowhere.invalid/", "--connections", 2, scratch / "nowhere"]
+    _, said = rig.call("tape-record", *words, wanted=1)
+    expect_equal(said.count("nowhere.invalid"), 2, "once in the URL, once in the reason:\n%s" % said)
+
+
 def main(scratch):
     refuse(2, says=("ARCHIVE",))
     refuse(2, scratch / "new", "--no-such-option", says=("--no-such-option",))
@@ -54,6 +60,7 @@ def main(scratch):
     if os.geteuid() != 0:
         (scratch / "locked").mkdir(mode=0o500)
         refuse(1, "--import", rig.ROOT / "samples/usdm.txt.zst", scratch / "locked" / "tape", says=("locked",))
+    unknown_host(scratch)
     second_recorder(scratch)
 
 
