@@ -618,28 +618,49 @@ class Messages:
 
 
 def parse_json(payload):
+    """The payload as a JSON object; an empty one when it is none."""
     try:
-        value = json.loads(payload)
+        value = json.loads(payload.decode("utf-8"))
     except (ValueError, RecursionError):
         return {}
     return value if isinstance(value, dict) else {}
 
 
+def depth(value):
+    if not isinstance(value, (dict, list)):
+        return 0
+    inner = value.values() if isinstance(value, dict) else value
+    return 1 + max(map(depth, inner), default=0)
+
+
+def is_fault(value):
+    code = value.get("code") if isinstance(value, dict) else None
+    return (isinstance(code, (int, float)) and not isinstance(code, bool)
+            and isinstance(value.get("msg"), str))
+
+
 def is_answer(message):
-    """An answer to a request of the recorder's, in the shapes of Binance: never an imported line."""
+    """The venue's answer to a request of the recorder's; never an imported line."""
     if message.flags & IMPORTED or len(message.payload) > 65536:
         return False
     value = parse_json(message.payload)
-    fault = "error" in value or "code" in value and "msg" in value
-    return ("id" in value and ("result" in value or fault)
-            or set(value) == {"code", "msg"} or set(value) == {"error"})
+    if next(iter(value), None) not in ("result", "id", "error", "code", "msg") or depth(value) > 8:
+        return False
+    return is_fault(value) or is_fault(value.get("error")) or "id" in value and "result" in value
+
+
+ESCAPE, QUOTE = "\uf8ff", "\uf8fe"  # stand in for a backslash and for the quote behind it
 
 
 def stream_of(message):
-    """The wrapper's name, at most 255 bytes of it."""
+    """The string under the key `stream`, its escapes as sent, at most 255 bytes of it."""
     name = parse_json(message.payload).get("stream", "")
     if not isinstance(name, str):
         return ""
+    if b"\\" in message.payload:  # once more, so that escapes stay
+        stand_in = {"\\": ESCAPE, '"': QUOTE}
+        text = re.sub(r"\\(.)", lambda m: ESCAPE + stand_in.get(m[1], m[1]), message.payload.decode())
+        name = json.loads(text)["stream"].replace(QUOTE, '"').replace(ESCAPE, "\\")
     return name.encode("utf-8", "surrogatepass")[:255].decode("utf-8", "ignore")
 
 
