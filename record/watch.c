@@ -239,11 +239,39 @@ void tape_watch_message(void *context, const struct tape_message *message)
 
 /* ---- looking (main thread) ---- */
 
+/* Words for the user. They are said when the lock has been given back: a terminal that was stopped
+ * makes its writer wait, and the writer thread must not wait with it. */
+struct line {
+    struct line *next;
+    char words[LINE_BYTES];
+};
+
 struct teller {
     struct tape_store *store;
-    void (*say)(void *context, const char *words);
-    void *context;
+    struct line *first, **end;
 };
+
+static void keep_line(struct teller *teller, const char *words)
+{
+    struct line *line = malloc(sizeof *line);
+    if (line == NULL)
+        return;
+    snprintf(line->words, sizeof line->words, "%s", words);
+    line->next = NULL;
+    *teller->end = line;
+    teller->end = &line->next;
+}
+
+static void say_lines(struct teller *teller, void (*say)(void *context, const char *words),
+                      void *context)
+{
+    while (teller->first) {
+        struct line *line = teller->first;
+        teller->first = line->next;
+        say(context, line->words);
+        free(line);
+    }
+}
 
 static void write_answer(const struct teller *teller, const struct answer *answer)
 {
@@ -263,7 +291,7 @@ static void write_answer(const struct teller *teller, const struct answer *answe
 
 /* The streams of a refused request by name, as far as a line has room. */
 static void tell_refusal(const struct tape_watch *watch, const struct answer *answer,
-                         const struct teller *teller)
+                         struct teller *teller)
 {
     char names[600] = "", line[LINE_BYTES];
     size_t used = 0, more = 0;
@@ -283,7 +311,7 @@ static void tell_refusal(const struct tape_watch *watch, const struct answer *an
     else
         snprintf(line, sizeof line, "%s: refused by the venue: error %" PRId64 ": %s", names,
                  answer->error_code, answer->text);
-    teller->say(teller->context, line);
+    keep_line(teller, line);
 }
 
 static void write_note(const struct teller *teller, const struct subscription *subscription,
@@ -304,7 +332,7 @@ static void write_note(const struct teller *teller, const struct subscription *s
 }
 
 static void tell_not_delivered(const struct tape_watch *watch, struct subscription *subscription,
-                               int64_t now, const struct teller *teller)
+                               int64_t now, struct teller *teller)
 {
     char line[LINE_BYTES];
     int acknowledged = subscription->acknowledged_ns != 0;
@@ -318,11 +346,11 @@ static void tell_not_delivered(const struct tape_watch *watch, struct subscripti
     write_note(teller, subscription, "not_delivered", cause, now - since);
     snprintf(line, sizeof line, "%s: %s %.1f s ago, no message yet: %s", subscription->name,
              acknowledged ? "acknowledged" : "asked for", (double)(now - since) / 1e9, cause);
-    teller->say(teller->context, line);
+    keep_line(teller, line);
 }
 
 static void tell_silence(struct subscription *subscription, int64_t now, double mean_ns,
-                         const struct teller *teller)
+                         struct teller *teller)
 {
     char line[LINE_BYTES];
     int64_t silent = now - subscription->last_seen_ns;
@@ -330,11 +358,11 @@ static void tell_silence(struct subscription *subscription, int64_t now, double 
     write_note(teller, subscription, "silence", "no message for far longer than usual", silent);
     snprintf(line, sizeof line, "%s: silent for %.0f s (before: a message each %.3g s)",
              subscription->name, (double)silent / 1e9, mean_ns / 1e9);
-    teller->say(teller->context, line);
+    keep_line(teller, line);
 }
 
 static void look_at(const struct tape_watch *watch, struct subscription *at, int64_t now,
-                    const struct teller *teller)
+                    struct teller *teller)
 {
     uint64_t messages = atomic_load_explicit(&at->messages, memory_order_relaxed);
     if (at->refused)
@@ -363,7 +391,7 @@ static void look_at(const struct tape_watch *watch, struct subscription *at, int
 void tape_watch_tick(struct tape_watch *watch, struct tape_store *store, int64_t monotonic_ns,
                      void (*say)(void *context, const char *words), void *context)
 {
-    const struct teller teller = {.store = store, .say = say, .context = context};
+    struct teller teller = {.store = store, .end = &teller.first};
     pthread_mutex_lock(&watch->lock);
     struct answer *answers = watch->answers;
     watch->answers = NULL;
@@ -379,6 +407,7 @@ void tape_watch_tick(struct tape_watch *watch, struct tape_store *store, int64_t
     for (size_t i = 0; i < watch->length; i++)
         look_at(watch, watch->list[i], monotonic_ns, &teller);
     pthread_mutex_unlock(&watch->lock);
+    say_lines(&teller, say, context);
 }
 
 void tape_watch_read_state(struct tape_watch *watch, struct tape_watch_state *state)

@@ -8,18 +8,20 @@
 /* What was said, a line each. */
 static char said[4000];
 
-static void take_words(void *context, const char *words)
-{
-    (void)context;
-    size_t used = strlen(said);
-    snprintf(said + used, sizeof said - used, "%s\n", words);
-}
-
 struct rig {
     struct tape_venue *venue;
     struct tape_watch *watch;
     struct tape_store *store;
 };
+
+static void take_words(void *context, const char *words)
+{
+    struct rig *rig = context;
+    struct tape_watch_state state;
+    size_t used = strlen(said);
+    tape_watch_read_state(rig->watch, &state); /* waits for ever where the lock is still held */
+    snprintf(said + used, sizeof said - used, "%s\n", words);
+}
 
 static int setup(void **state)
 {
@@ -81,7 +83,7 @@ static void data(struct rig *rig, uint32_t connection, const char *stream)
 
 static void tick(struct rig *rig, int64_t from_now_ns)
 {
-    tape_watch_tick(rig->watch, rig->store, tape_clock_monotonic() + from_now_ns, take_words, NULL);
+    tape_watch_tick(rig->watch, rig->store, tape_clock_monotonic() + from_now_ns, take_words, rig);
 }
 
 static struct tape_watch_state state_of(struct rig *rig)
