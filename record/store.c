@@ -83,12 +83,13 @@ struct tape_store {
 
 /* ---- queues ---- */
 
-static void queue_add(struct queue *queue, int kind, uint32_t connection, int64_t recv_ns,
-                      const void *body, size_t bytes)
+/* 0 when memory is short. */
+static int queue_add(struct queue *queue, int kind, uint32_t connection, int64_t recv_ns,
+                     const void *body, size_t bytes)
 {
     struct waiting *event = malloc(sizeof *event + bytes);
     if (event == NULL)
-        return;
+        return 0;
     *event = (struct waiting){
         .recv_ns = recv_ns, .connection = connection, .bytes = (uint32_t)bytes, .kind = kind};
     if (bytes > 0)
@@ -99,6 +100,7 @@ static void queue_add(struct queue *queue, int kind, uint32_t connection, int64_
         queue->first = event;
     queue->last = event;
     queue->bytes += sizeof *event + bytes;
+    return 1;
 }
 
 static void queue_drop_first(struct queue *queue)
@@ -254,9 +256,8 @@ void tape_store_event(struct tape_store *store, int kind, uint32_t connection, i
     if (bytes <= store->record_limit && put_waiting(store) &&
         put_event(store, kind, connection, recv_ns, body, bytes))
         return;
-    if (bytes <= store->record_limit && store->waiting.bytes + bytes <= WAITING_MAX_BYTES)
-        queue_add(&store->waiting, kind, connection, recv_ns, body, bytes);
-    else
+    if (bytes > store->record_limit || store->waiting.bytes + bytes > WAITING_MAX_BYTES ||
+        !queue_add(&store->waiting, kind, connection, recv_ns, body, bytes))
         tape_store_discard(store, connection, recv_ns, bytes);
 }
 
@@ -390,6 +391,21 @@ static uint64_t round_up_to_power(uint64_t bytes)
     return power;
 }
 
+/* LOCK names it to processes that run elsewhere: from the root on. */
+static int name_own_ring(struct tape_store *store, struct tape_error *error)
+{
+    const char *path = tape_archive_path(store->archive);
+    char *whole = realpath(path, NULL);
+    size_t room = sizeof store->ring_path;
+    int bytes = snprintf(store->ring_path, room, "%s/ring", whole ? whole : path);
+    free(whole);
+    if (bytes >= 0 && (size_t)bytes < room)
+        return 0;
+    return tape_error_set(error, TAPE_LIMIT,
+                          "/dev/shm has no room for a ring, and the archive's path is too long for "
+                          "one in there");
+}
+
 /* Shared memory, smaller by halves where it is short; then a file in the archive. */
 static int make_ring(struct tape_store *store, uint64_t wanted, struct tape_error *error)
 {
@@ -400,10 +416,9 @@ static int make_ring(struct tape_store *store, uint64_t wanted, struct tape_erro
     for (int i = 0; i < 16; i++)
         snprintf(hex + 2 * i, 3, "%02x", id[i]);
     for (int in_archive = 0; in_archive < 2 && store->ring == NULL; in_archive++) {
-        if (in_archive)
-            snprintf(store->ring_path, sizeof store->ring_path, "%s/ring",
-                     tape_archive_path(store->archive));
-        else
+        if (in_archive && name_own_ring(store, error) < 0)
+            return error->status;
+        if (!in_archive)
             snprintf(store->ring_path, sizeof store->ring_path, "/dev/shm/tapedeck-%s-%ld", hex,
                      (long)getpid());
         for (uint64_t size = bytes; store->ring == NULL && size >= least; size >>= 1)

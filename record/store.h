@@ -65,7 +65,8 @@ uint64_t tape_store_record_limit(const struct tape_store *store);
 int tape_store_has_room(const struct tape_store *store, size_t bytes);
 
 /* tape_store_event(store, kind, connection, recv_ns, body, bytes): an event record. Events are
- * never dropped: while the ring is full they wait in a short queue that tape_store_tick empties. */
+ * not dropped: while the ring is full they wait in a queue that tape_store_tick empties. Only what
+ * this has no room for (16 MiB, or memory) is counted as lost, like a frame. */
 void tape_store_event(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
                       const void *body, size_t bytes);
 

@@ -226,6 +226,27 @@ static void short_of_shared_memory(void **unused)
     check_index();
 }
 
+/* LOCK is read by processes that run elsewhere. */
+static void own_ring_is_named_from_the_root(void **unused)
+{
+    (void)unused;
+    struct tape_archive_owner owner;
+    struct tape_error error = {0};
+    char before[TAPE_ARCHIVE_PATH_BYTES], ring[200];
+    assert_non_null(getcwd(before, sizeof before));
+    assert_int_equal(chdir(scratch), 0);
+    atomic_store(&shared_memory_bytes, 0);
+    struct tape_store_options options = {.ring_bytes = 1 << 20};
+    struct tape_store *store = tape_store_open("archive", &options, &error);
+    assert_int_equal(chdir(before), 0);
+    assert_non_null(store);
+    assert_int_equal(tape_archive_read_owner(tape_store_archive(store), &owner, &error), 0);
+    snprintf(ring, sizeof ring, "%s/ring", archive_path);
+    assert_string_equal(owner.ring_path, ring);
+    close_well(store);
+    assert_int_equal(access(ring, F_OK), -1);
+}
+
 /* ---- events ---- */
 
 static void *write_notes(void *context)
@@ -472,6 +493,7 @@ int main(void)
         CASE(segments_roll),
         CASE(sync_modes),
         CASE(short_of_shared_memory),
+        CASE(own_ring_is_named_from_the_root),
         CASE(notes_of_other_threads),
         CASE(delays_are_counted),
         CASE(events_wait_in_order),
