@@ -2,14 +2,12 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
-#include <sys/prctl.h>
 #include <unistd.h>
 
 #include "record/backoff.h"
@@ -17,6 +15,7 @@
 #include "record/connection.h"
 #include "record/key.h"
 #include "record/plan.h"
+#include "record/thread.h"
 
 #define SECOND_NS   INT64_C(1000000000)
 #define TICK_NS     (50 * INT64_C(1000000))
@@ -198,7 +197,9 @@ static int64_t bury(struct tape_receive *r, struct slot *slot, struct tape_conne
     int64_t wait = tape_backoff_next(&slot->backoff);
     if (end->retry_after_ns > 0) {
         wait = wait > end->retry_after_ns ? wait : end->retry_after_ns;
-        r->not_before_ns = now + end->retry_after_ns; /* it speaks to all of this address */
+        /* It speaks to all of this address: what another one was told counts on. */
+        if (r->not_before_ns < now + end->retry_after_ns)
+            r->not_before_ns = now + end->retry_after_ns;
     }
     if (end->hopeless && !r->ever_opened && !r->stopping)
         fail(r, &end->error);
@@ -372,7 +373,6 @@ static void leave_all(struct tape_receive *r, int64_t now)
 static void *run(void *context)
 {
     struct tape_receive *r = context;
-    prctl(PR_SET_NAME, "tape-receive");
     for (;;) {
         int64_t now = tape_clock_monotonic();
         r->stopping |=
@@ -417,22 +417,15 @@ static int make_loop(struct tape_receive *r, struct tape_error *error)
 int tape_receive_start(struct tape_receive *r, struct tape_store *store, struct tape_error *error)
 {
     struct tape_store_state state;
-    sigset_t all, before;
     tape_store_read_state(store, &state);
     r->setup.store = store;
     r->setup.session = state.session;
     fit_limit(r);
     int status = make_loop(r, error);
-    if (status)
-        return status;
-    sigfillset(&all); /* signals are the main thread's */
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failure = pthread_create(&r->thread, NULL, run, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure)
-        return tape_error_errno(error, failure, "start the receive thread");
-    r->started = 1;
-    return TAPE_OK;
+    if (status == 0)
+        status = tape_thread_start(&r->thread, "tape-receive", run, r, error);
+    r->started = status == 0;
+    return status;
 }
 
 void tape_receive_stop(struct tape_receive *r)

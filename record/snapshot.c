@@ -6,12 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <time.h>
 
 #include "format/event.h"
 #include "record/clock.h"
 #include "record/fetch.h"
+#include "record/thread.h"
 #include "record/url.h"
 
 #define SECOND_NS      INT64_C(1000000000)
@@ -287,7 +287,6 @@ static int ask(struct tape_snapshot *snapshot, struct job *job, struct tape_erro
 static void *run(void *context)
 {
     struct tape_snapshot *snapshot = context;
-    prctl(PR_SET_NAME, "tape-snapshot");
     while (!atomic_load(&snapshot->stop)) {
         struct tape_error error = {0};
         struct job *job = take_due(snapshot, tape_clock_monotonic());
@@ -333,11 +332,9 @@ int tape_snapshot_start(struct tape_snapshot *snapshot, struct tape_store *store
     snapshot->buffer = malloc(BUFFER_BYTES);
     if (!snapshot->buffer)
         return tape_error_set(error, TAPE_FAILED, "memory is short");
-    int failure = pthread_create(&snapshot->thread, NULL, run, snapshot);
-    if (failure)
-        return tape_error_errno(error, failure, "start the snapshot thread");
-    snapshot->started = 1;
-    return 0;
+    int status = tape_thread_start(&snapshot->thread, "tape-snapshot", run, snapshot, error);
+    snapshot->started = status == 0;
+    return status;
 }
 
 void tape_snapshot_stop(struct tape_snapshot *snapshot)
