@@ -32,7 +32,7 @@ enum {
 struct input {
     const char *name;
     struct tape_store *store;
-    volatile sig_atomic_t *stop;
+    const atomic_int *stop;
     int fd, at_end, frame_open;
     char *bytes;
     size_t begin, end, room;
@@ -54,7 +54,7 @@ struct import {
 
 static int stopped(const struct input *input)
 {
-    return input->stop && *input->stop;
+    return input->stop && atomic_load_explicit(input->stop, memory_order_relaxed);
 }
 
 /* A pipe may stay silent for long: the store is looked after meanwhile, and an order to stop seen
@@ -268,9 +268,9 @@ static int wrong_line(const struct import *import, const char *why, struct tape_
 }
 
 /* The ring empties as blocks become durable; an import can wait for that. */
-static uint8_t *wait_for_room(struct tape_store *store, size_t bytes,
-                              const volatile sig_atomic_t *stop)
+static uint8_t *wait_for_room(const struct input *input, size_t bytes)
 {
+    struct tape_store *store = input->store;
     struct tape_store_state state;
     for (;;) {
         if (tape_store_has_room(store, bytes)) {
@@ -280,7 +280,7 @@ static uint8_t *wait_for_room(struct tape_store *store, size_t bytes,
         }
         tape_store_tick(store, tape_clock_realtime());
         tape_store_read_state(store, &state);
-        if (state.failed || (stop && *stop))
+        if (state.failed || stopped(input))
             return NULL;
         usleep(500);
     }
@@ -315,7 +315,7 @@ static int import_payload(struct import *import, int64_t ns, const char *payload
     uint8_t header[TAPE_WS_HEADER_MAX_BYTES];
     int opcode = is_utf8(payload, bytes) ? TAPE_WS_TEXT : TAPE_WS_BINARY;
     size_t header_bytes = tape_ws_build(header, opcode, 1, bytes, NULL);
-    uint8_t *room = wait_for_room(import->store, header_bytes + bytes, import->options->stop);
+    uint8_t *room = wait_for_room(&import->input, header_bytes + bytes);
     if (room == NULL)
         return no_room(import, error);
     memcpy(room, header, header_bytes);

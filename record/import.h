@@ -2,7 +2,7 @@
 #ifndef TAPE_RECORD_IMPORT_H
 #define TAPE_RECORD_IMPORT_H
 
-#include <signal.h>
+#include <stdatomic.h>
 #include <stdint.h>
 
 #include "format/error.h"
@@ -11,7 +11,7 @@
 struct tape_import_options {
     const char *file;  /* "-": standard input */
     const char *venue; /* whose streams they are, for the connection's record; "" when not known */
-    volatile sig_atomic_t *stop; /* set from outside: end after the current line; may be NULL */
+    const atomic_int *stop; /* set from outside: end after the current line; may be NULL */
 };
 
 struct tape_import_report {

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -389,7 +390,7 @@ struct import_thread {
     struct tape_import_options options;
     struct tape_import_report report;
     struct tape_error error;
-    volatile sig_atomic_t stop;
+    atomic_int stop;
     int ended; /* under lock */
     pthread_mutex_t lock;
 };
@@ -422,7 +423,7 @@ static int import_into_store(struct run *run, struct import_thread *thread,
     while (!has_ended(thread)) {
         if (!stopped && wait_for_signal(run, TURN_NS / 10)) {
             stopped = 1;
-            thread->stop = 1;
+            atomic_store(&thread->stop, 1);
             allow_end_at_once(run);
         } else if (stopped) {
             usleep(10000);
