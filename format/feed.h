@@ -1,4 +1,4 @@
-/* THE parser: record to frame to message to tick. Recorder, player, SQL and verify all run this. */
+/* THE parser: record to frame to message. Recorder, player, index and verify all run this. */
 #ifndef TAPE_FORMAT_FEED_H
 #define TAPE_FORMAT_FEED_H
 

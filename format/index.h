@@ -19,9 +19,9 @@ struct tape_index; /* opaque; one thread at a time */
 enum { TAPE_INDEX_APPLICATION_ID = 0x5450444b, TAPE_INDEX_VERSION = 1 };
 
 /*
- * tape_index_open(archive, error): for the recorder. Opens or makes index.db (WAL, persistent WAL
- * file, STRICT schema), and if it is corrupt, foreign or of another version, moves it aside as
- * index.db.bad and starts an empty one (*rebuilt = 1 then).
+ * tape_index_open(archive, rebuilt, error): for the recorder. Opens or makes index.db (WAL,
+ * persistent WAL file, STRICT schema), and if it is corrupt, foreign or of another version, moves
+ * it aside as index.db.bad and starts an empty one (*rebuilt = 1 then).
  */
 struct tape_index *tape_index_open(struct tape_archive *archive, int *rebuilt,
                                    struct tape_error *error);
@@ -86,7 +86,7 @@ int tape_index_compare(struct tape_index *index, struct tape_index *truth,
                        void (*each)(void *context, const char *words), void *context,
                        struct tape_error *error);
 
-/* The database handle (struct sqlite3), for queries by ls, verify and the SQL room. */
+/* tape_index_handle(index): the database, for queries by ls and verify; the index's. */
 struct sqlite3;
 struct sqlite3 *tape_index_handle(struct tape_index *index);
 

@@ -20,7 +20,6 @@ enum {
     TAPE_RING_MIN_BYTES = 1 << 20,
     TAPE_RING_HEADER_BYTES = 4096, /* before the data in the file */
     TAPE_RING_SLOT_BYTES = 32,     /* before each record's bytes; slots are 8-byte aligned */
-    TAPE_RING_DELAY_BUCKETS = 64,
 };
 #define TAPE_RING_MAX_BYTES (1ll << 32)
 
@@ -30,9 +29,8 @@ struct tape_ring;
 /*
  * tape_ring_create(path, bytes, archive_id, first_ordinal, error): makes (O_EXCL, 0640),
  * pre-populates and maps a ring of ${bytes} of data (a power of two in [MIN, MAX]) whose first
- * record will have
- * ${first_ordinal}. Space is allocated up front: no SIGBUS later. NULL on failure (TAPE_FULL: no
- * room; nothing is left behind).
+ * record will have ${first_ordinal}. Space is allocated up front: no SIGBUS later. NULL on failure
+ * (TAPE_FULL: no room; nothing is left behind).
  */
 struct tape_ring *tape_ring_create(const char *path, uint64_t bytes, const uint8_t archive_id[16],
                                    uint64_t first_ordinal, struct tape_error *error);

@@ -25,7 +25,8 @@ extern "C" {
 struct tape_summariser;
 struct tape_summary; /* of one block; owned by whoever took it; may pass to another thread */
 
-/* tape_summariser_new(error): ${index} state is loaded with tape_index_load_state (index.h). */
+/* tape_summariser_new(error): as at the beginning of an archive; tape_index_load_state (index.h)
+ * brings it to where an index ends. NULL when memory is short. */
 struct tape_summariser *tape_summariser_new(struct tape_error *error);
 void tape_summariser_free(struct tape_summariser *summariser);
 
@@ -36,14 +37,12 @@ int tape_summariser_add(struct tape_summariser *summariser, const struct tape_re
                         struct tape_message *message, struct tape_error *error);
 
 /* tape_summariser_take(summariser, header, offset): closes the open summary as that of the block
- * with
- * ${header} at ${offset} of its segment. NULL when memory is short. */
+ * with ${header} at ${offset} of its segment. NULL when memory is short. */
 struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,
                                           const struct tape_block_header *header, uint64_t offset);
 
-/* tape_summary_counts(summary, length): for tape_segment_append; borrowed from the summary. Also
- * callable on the summariser's open summary through tape_summariser_counts before the block is
- * written. */
+/* tape_summariser_counts(summariser, length): of the open summary, for tape_segment_append;
+ * borrowed until the next add or take. */
 const struct tape_segment_stream_count *
 tape_summariser_counts(const struct tape_summariser *summariser, size_t *length);
 

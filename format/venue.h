@@ -68,7 +68,7 @@ struct tape_venue_limits {
 };
 void tape_venue_read_limits(const struct tape_venue *venue, struct tape_venue_limits *limits);
 
-/* What a message on a connection is: TAPE_VENUE_MESSAGE(name, word) */
+/* What a message on a connection is. */
 enum tape_venue_message {
     TAPE_VENUE_DATA,  /* market data, or anything else */
     TAPE_VENUE_ACK,   /* {"result":null,"id":1} */
@@ -87,13 +87,12 @@ int tape_venue_classify(const char *payload, size_t bytes, struct tape_venue_ans
  * for all). */
 int tape_venue_sequence(const struct tape_venue *venue, const char *stream, size_t bytes);
 
-/* tape_venue_silence_hint(venue, stream): words for "acknowledged but silent": the likely reason.
- */
+/* tape_venue_silence_hint(venue, stream): words for "acknowledged but silent": the likely reason;
+ * never NULL. venue may be NULL. */
 const char *tape_venue_silence_hint(const struct tape_venue *venue, const char *stream);
 
 /* tape_venue_snapshot(venue, stream, to, room): the URL (https) of the book's snapshot that goes
- * with
- * ${stream}; its length, 0 when the stream has none, or TAPE_LIMIT. The symbol stands in it in
+ * with ${stream}; its length, 0 when the stream has none, or TAPE_LIMIT. The symbol stands in it in
  * upper case, percent-encoded where it is not of letters and digits. */
 int tape_venue_snapshot(const struct tape_venue *venue, const char *stream, char *to, size_t room);
 
