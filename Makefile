@@ -143,6 +143,7 @@ JOBS        ?= $(shell nproc)
 # Everything below is built with warnings as errors.
 check:
 	@sh tests/setup.sh check
+	@echo "building: as shipped, for AddressSanitizer, for ThreadSanitizer, for libFuzzer"
 	@$(MAKE) -s -j$(JOBS) WERROR=-Werror all unit part
 	@$(MAKE) -s -j$(JOBS) WERROR=-Werror BUILD=$(BUILD)/address CFLAGS="-O1 -g" SANITIZE="$(SAN_ADDRESS)" all unit part
 	@$(MAKE) -s -j$(JOBS) WERROR=-Werror BUILD=$(BUILD)/thread CFLAGS="-O1 -g" SANITIZE="$(SAN_THREAD)" all unit part

@@ -53,8 +53,11 @@ def run_main(main):
     except Failed as failure:
         print("FAILED: %s\n(left in %s)" % (failure, scratch))
         sys.exit(1)
-    except BaseException:
-        print("(left in %s)" % scratch)
+    except BaseException as end:
+        if isinstance(end, SystemExit) and end.code == SKIP:
+            shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            print("(left in %s)" % scratch)
         raise
     shutil.rmtree(scratch, ignore_errors=True)
 
