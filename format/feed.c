@@ -193,7 +193,10 @@ static void name_text(struct tape_message *message)
     if (name_wrapper(message))
         return;
     struct tape_venue_answer answer;
-    int kind = tape_venue_classify(payload, bytes, &answer);
+    /* A line of a capture answers no request of ours. */
+    int kind = message->flags & TAPE_RECORD_FLAG_IMPORTED
+                   ? TAPE_VENUE_DATA
+                   : tape_venue_classify(payload, bytes, &answer);
     if (kind != TAPE_VENUE_DATA) {
         message->kind = kind == TAPE_VENUE_ACK ? TAPE_FEED_ACK : TAPE_FEED_REFUSAL;
         return;

@@ -165,6 +165,18 @@ static void test_answers(void **state)
     close_rig(rig);
 }
 
+/* A line of a capture answers no request of ours, whatever it looks like. */
+static void test_imported_answer(void **state)
+{
+    static const char frame[] = "\x81\x16{\"result\":null,\"id\":1}";
+    struct rig *rig = open_rig();
+    (void)state;
+    assert_int_equal(
+        push(rig, TAPE_RECORD_FRAME_IN, 1, TAPE_RECORD_FLAG_IMPORTED, frame, sizeof frame - 1), 1);
+    assert_message(rig, TAPE_FEED_DATA, TAPE_WS_TEXT, frame + 2, "");
+    close_rig(rig);
+}
+
 static void test_sent(void **state)
 {
     static const char text[] = "{\"method\":\"SUBSCRIBE\",\"params\":[\"a@b\"],\"id\":1}";
@@ -515,6 +527,7 @@ int main(void)
         cmocka_unit_test(test_single_frame),
         cmocka_unit_test(test_stream_names),
         cmocka_unit_test(test_answers),
+        cmocka_unit_test(test_imported_answer),
         cmocka_unit_test(test_sent),
         cmocka_unit_test(test_control),
         cmocka_unit_test(test_events),
