@@ -350,17 +350,11 @@ struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,
         .next_ordinal = summariser->next_ordinal,
         .resume_ordinal = open ? summariser->open_since : summariser->next_ordinal,
         .last_ns = summariser->last_ns,
-        .open_messages = open,
         .session = summariser->session,
         .last_connection = summariser->last_connection,
     };
     begin_summary(summariser);
     return summary;
-}
-
-uint32_t tape_summary_open_messages(const struct tape_summary *summary)
-{
-    return summary->open_messages;
 }
 
 void tape_summary_move(struct tape_summary *summary, const struct tape_block_header *header,

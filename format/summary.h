@@ -46,9 +46,6 @@ struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,
 const struct tape_segment_stream_count *
 tape_summariser_counts(const struct tape_summariser *summariser, size_t *length);
 
-/* tape_summary_open_messages(summary): connections inside a fragmented message at its end. The
- * index keeps the ordinal to begin reading at, so that catching up meets the start of each. */
-uint32_t tape_summary_open_messages(const struct tape_summary *summary);
 /* tape_summary_move(summary, header, offset): the block was written again, to another place (after
  * a failed sync): the summary now tells that one. */
 void tape_summary_move(struct tape_summary *summary, const struct tape_block_header *header,

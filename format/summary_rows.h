@@ -142,7 +142,6 @@ struct tape_summary {
     struct tape_summary_rows rows;
     uint64_t base_ordinal, next_ordinal, resume_ordinal;
     int64_t last_ns;
-    uint32_t open_messages;
     uint32_t session, last_connection;
 };
 

@@ -7,6 +7,8 @@
 #include <cmocka.h>
 #include <sqlite3.h>
 
+#include "format/summary_rows.h"
+#include "tests/unit/ask_index.h"
 #include "tests/unit/make_story.h"
 
 static char path[256], archive_path[300];
@@ -27,30 +29,6 @@ static int remove_directory(void **state)
     close(directory);
     remove_tree(path);
     return 0;
-}
-
-/* The rows of a query: values by '|', rows by '\n'. Lives until the next call. */
-static const char *ask(struct tape_index *index, const char *sql)
-{
-    static char answer[65536];
-    sqlite3_stmt *statement;
-    size_t used = 0;
-    answer[0] = '\0';
-    if (sqlite3_prepare_v2(tape_index_handle(index), sql, -1, &statement, NULL) != SQLITE_OK)
-        return sqlite3_errmsg(tape_index_handle(index));
-    while (sqlite3_step(statement) == SQLITE_ROW) {
-        for (int i = 0; i < sqlite3_column_count(statement); i++) {
-            const char *text = (const char *)sqlite3_column_text(statement, i);
-            used += (size_t)snprintf(answer + used, sizeof answer - used, "%s%s",
-                                     i      ? "|"
-                                     : used ? "\n"
-                                            : "",
-                                     text ? text : "-");
-            assert_true(used < sizeof answer);
-        }
-    }
-    sqlite3_finalize(statement);
-    return answer;
 }
 
 static struct {
@@ -122,29 +100,30 @@ static void test_story_fills_every_table(void **state)
     char sql[200];
     for (size_t i = 0; i < sizeof tables / sizeof tables[0]; i++) {
         snprintf(sql, sizeof sql, "SELECT count(*) > 1 FROM %s", tables[i]);
-        assert_string_equal(ask(index, sql), "1");
+        assert_string_equal(ask_index(index, sql), "1");
     }
     for (size_t i = 0; i < sizeof views / sizeof views[0]; i++) {
         snprintf(sql, sizeof sql,
                  "SELECT count(*) > 1, min(typeof(ts)), max(typeof(ts)), min(day) > 20260101, "
                  "max(day) < 20280101 FROM %s",
                  views[i]);
-        assert_string_equal(ask(index, sql), "1|real|real|1|1");
+        assert_string_equal(ask_index(index, sql), "1|real|real|1|1");
     }
-    assert_string_equal(ask(index, "SELECT group_concat(kind) FROM (SELECT DISTINCT kind FROM gap "
-                                   "ORDER BY kind)"),
+    assert_string_equal(ask_index(index,
+                                  "SELECT group_concat(kind) FROM (SELECT DISTINCT kind FROM gap "
+                                  "ORDER BY kind)"),
                         "clock,disconnect,dropped,not_delivered,recorder,sequence,stall");
     /* the sums of every table agree */
-    assert_string_equal(ask(index, "SELECT (SELECT sum(messages) FROM stream) = "
-                                   "(SELECT sum(messages) FROM block_stream), "
-                                   "(SELECT sum(messages) FROM block) = "
-                                   "(SELECT sum(messages) FROM segment), "
-                                   "(SELECT sum(bytes) FROM stream) = "
-                                   "(SELECT sum(payload_bytes) FROM block), "
-                                   "(SELECT sum(records) FROM block) = "
-                                   "(SELECT value + 0 FROM meta WHERE key = 'next_ordinal'), "
-                                   "(SELECT sum(messages) FROM v_coverage) = "
-                                   "(SELECT sum(messages) FROM stream)"),
+    assert_string_equal(ask_index(index, "SELECT (SELECT sum(messages) FROM stream) = "
+                                         "(SELECT sum(messages) FROM block_stream), "
+                                         "(SELECT sum(messages) FROM block) = "
+                                         "(SELECT sum(messages) FROM segment), "
+                                         "(SELECT sum(bytes) FROM stream) = "
+                                         "(SELECT sum(payload_bytes) FROM block), "
+                                         "(SELECT sum(records) FROM block) = "
+                                         "(SELECT value + 0 FROM meta WHERE key = 'next_ordinal'), "
+                                         "(SELECT sum(messages) FROM v_coverage) = "
+                                         "(SELECT sum(messages) FROM stream)"),
                         "1|1|1|1|1");
     tape_index_close(index);
     tape_archive_close(archive);
@@ -165,11 +144,12 @@ static void test_catch_up_inside_a_fragmented_message(void **state)
     recorder_open(&recorder, archive_path);
     for (size_t i = 0; i < story.used; i++) {
         recorder_block(&recorder, &story.records[i], 1);
-        assert_int_equal(tape_summary_open_messages(recorder.summaries[0]), i >= 2 && i < 8);
+        const struct tape_summary *last = recorder.summaries[0];
+        assert_int_equal(last->resume_ordinal < last->next_ordinal, i >= 2 && i < 8);
         recorder_apply(&recorder);
         recorder_crash(&recorder);
     }
-    assert_string_equal(ask(recorder.index, "SELECT name, messages, bytes FROM stream"),
+    assert_string_equal(ask_index(recorder.index, "SELECT name, messages, bytes FROM stream"),
                         "x@trade|1|30");
     recorder_close(&recorder);
     assert_int_equal(differences(archive_path), 0);
@@ -255,8 +235,9 @@ static void test_damage_becomes_a_gap(void **state)
     struct tape_index *index = tape_index_open_memory(archive, &error);
     struct tape_summariser *summariser = tape_summariser_new(&error);
     assert_int_equal(tape_index_catch_up(index, archive, summariser, NULL, NULL, &error), 3);
-    assert_string_equal(ask(index, "SELECT kind, from_ns, to_ns, from_id, to_id, missing, stream "
-                                   "FROM v_gap"),
+    assert_string_equal(ask_index(index,
+                                  "SELECT kind, from_ns, to_ns, from_id, to_id, missing, stream "
+                                  "FROM v_gap"),
                         "damaged|1795600018000000000|1795600029000000000|20|30|10|-\n"
                         "sequence|1795600018000000000|1795600029000000000|117|128|10|a@trade");
     tape_summariser_free(summariser);
@@ -281,8 +262,8 @@ static void test_damage_is_told_once(void **state)
     int fd = tape_segment_fd(recorder.segment);
     assert_int_equal(pwrite(fd, "\xff\xff\xff\xff", 4, (off_t)end + 100), 4);
     recorder_crash(&recorder);
-    assert_string_equal(ask(recorder.index, "SELECT count(*) FROM gap WHERE kind = 'damaged'"),
-                        "1");
+    assert_string_equal(
+        ask_index(recorder.index, "SELECT count(*) FROM gap WHERE kind = 'damaged'"), "1");
     recorder_block(&recorder, story.records + 500, 50);
     recorder_apply(&recorder);
     recorder_crash(&recorder);
@@ -318,8 +299,8 @@ static void test_damage_before_the_last_record(void **state)
     recorder.index = tape_index_open(recorder.archive, &rebuilt, &error);
     for (int i = 0; i < 3; i++) {
         recorder_crash(&recorder);
-        assert_string_equal(ask(recorder.index, "SELECT count(*) FROM gap WHERE kind = 'damaged'"),
-                            "1");
+        assert_string_equal(
+            ask_index(recorder.index, "SELECT count(*) FROM gap WHERE kind = 'damaged'"), "1");
     }
     recorder_block(&recorder, story.records + 60, 40);
     recorder_close(&recorder);
@@ -545,11 +526,11 @@ static void test_damaged_page(void **state)
     int fd = openat(at, "index.db", O_RDWR);
     struct tape_archive *archive = tape_archive_open(archive_path, &error);
     struct tape_index *index = tape_index_open_read(archive, &error);
-    long page =
-        strtol(ask(index, "SELECT rootpage FROM sqlite_schema WHERE name = 'delay'"), NULL, 10);
-    assert_string_equal(ask(index, "PRAGMA query_only"), "1");
-    assert_string_equal(ask(index, "PRAGMA trusted_schema"), "0");
-    assert_string_equal(ask(index, "PRAGMA cell_size_check"), "1");
+    long page = strtol(ask_index(index, "SELECT rootpage FROM sqlite_schema WHERE name = 'delay'"),
+                       NULL, 10);
+    assert_string_equal(ask_index(index, "PRAGMA query_only"), "1");
+    assert_string_equal(ask_index(index, "PRAGMA trusted_schema"), "0");
+    assert_string_equal(ask_index(index, "PRAGMA cell_size_check"), "1");
     tape_index_close(index);
     tape_archive_close(archive);
     assert_true(page > 1);

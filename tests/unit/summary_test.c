@@ -8,6 +8,7 @@
 #include <sqlite3.h>
 
 #include "format/summary_state.h"
+#include "tests/unit/ask_index.h"
 #include "tests/unit/make_story.h"
 
 static char path[256];
@@ -105,25 +106,7 @@ static void tell(struct story *story, size_t step)
 
 static const char *ask(const char *sql)
 {
-    static char answer[65536];
-    sqlite3_stmt *statement;
-    size_t used = 0;
-    answer[0] = '\0';
-    if (sqlite3_prepare_v2(tape_index_handle(reached), sql, -1, &statement, NULL) != SQLITE_OK)
-        return sqlite3_errmsg(tape_index_handle(reached));
-    while (sqlite3_step(statement) == SQLITE_ROW) {
-        for (int i = 0; i < sqlite3_column_count(statement); i++) {
-            const char *text = (const char *)sqlite3_column_text(statement, i);
-            used += (size_t)snprintf(answer + used, sizeof answer - used, "%s%s",
-                                     i      ? "|"
-                                     : used ? "\n"
-                                            : "",
-                                     text ? text : "-");
-            assert_true(used < sizeof answer);
-        }
-    }
-    sqlite3_finalize(statement);
-    return answer;
+    return ask_index(reached, sql);
 }
 
 /* Times in the answers are seconds after the story's start. */

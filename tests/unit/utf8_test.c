@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/guard.h"
+#include "tests/unit/random_below.h"
 #include "tests/unit/utf8_table.h"
 
 /* The same source again as it is built where there is no SSE2. */
@@ -22,16 +23,6 @@ static size_t (*const checks[])(struct tape_utf8 *, const uint8_t *, size_t) = {
                                                                                 portable_check};
 
 static struct guard guard;
-static uint64_t seed = 88172645463325252;
-
-static uint32_t random_below(uint32_t limit)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 16) % limit;
-}
-
 /* ---- a slow decoder of its own: every prefix of every code point, written down ---- */
 
 enum { NOT = 0, PREFIX = 1, WHOLE = 2 };

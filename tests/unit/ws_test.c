@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "tests/unit/guard.h"
+#include "tests/unit/random_below.h"
 #include "tests/unit/utf8_table.h"
 #include "tests/unit/ws_table.h"
 
@@ -17,16 +18,6 @@ enum { GUARD_BYTES = 4096, WIRE_BYTES = (16 << 20) + (1 << 20) };
 
 static struct guard guard;
 static uint8_t *wire, *masked_wire; /* WIRE_BYTES each */
-static uint64_t seed = 88172645463325252;
-
-static uint32_t random_below(uint32_t limit)
-{
-    seed ^= seed << 13;
-    seed ^= seed >> 7;
-    seed ^= seed << 17;
-    return (uint32_t)(seed >> 16) % limit;
-}
-
 static int open_all(void **state)
 {
     (void)state;
