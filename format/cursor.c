@@ -529,8 +529,3 @@ void tape_cursor_read_place(const struct tape_cursor *cursor, struct tape_cursor
 {
     *place = cursor->place;
 }
-
-uint64_t tape_cursor_next_ordinal(const struct tape_cursor *cursor)
-{
-    return cursor->next_ordinal;
-}

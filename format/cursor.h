@@ -61,9 +61,6 @@ struct tape_cursor_place {
 };
 void tape_cursor_read_place(const struct tape_cursor *cursor, struct tape_cursor_place *place);
 
-/* tape_cursor_next_ordinal(cursor): the ordinal after the last record given (or sought). */
-uint64_t tape_cursor_next_ordinal(const struct tape_cursor *cursor);
-
 #ifdef __cplusplus
 }
 #endif

@@ -621,11 +621,6 @@ int tape_store_end(struct tape_store *store, const char *reason, struct tape_sto
     return status;
 }
 
-int tape_store_close(struct tape_store *store, const char *reason, struct tape_error *error)
-{
-    return tape_store_end(store, reason, NULL, error);
-}
-
 struct tape_archive *tape_store_archive(struct tape_store *store)
 {
     return store->archive;

@@ -40,11 +40,10 @@ struct tape_store; /* opaque */
 struct tape_store *tape_store_open(const char *path, const struct tape_store_options *options,
                                    struct tape_error *error);
 
-/* tape_store_close(store, reason, error): after the receive thread has stopped: writes SESSION_END
- * with ${reason} (FORMAT.md, "Events"), drains the ring, seals the segment, commits the index,
- * unlinks the ring, gives the lock back, frees. 0 or a status (all that could be kept is kept in
- * either case). tape_store_end() is the same and also tells how it ended. */
-int tape_store_close(struct tape_store *store, const char *reason, struct tape_error *error);
+/* tape_store_end(store, reason, state, error): after the receive thread has stopped: writes
+ * SESSION_END with ${reason} (FORMAT.md, "Events"), drains the ring, seals the segment, commits the
+ * index, unlinks the ring, gives the lock back, frees. state (may be NULL) is filled with how it
+ * ended. 0 or a status (all that could be kept is kept in either case). */
 struct tape_store_state;
 int tape_store_end(struct tape_store *store, const char *reason, struct tape_store_state *state,
                    struct tape_error *error);

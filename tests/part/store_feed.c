@@ -139,7 +139,7 @@ static int count_frames(char **argv)
     struct tape_cursor_damage damage;
     struct tape_archive_owner owner;
     struct tape_ring_state state = {0};
-    uint64_t frames = 0;
+    uint64_t frames = 0, next = 0;
     struct tape_archive *archive = tape_archive_open(argv[2], &error);
     struct tape_cursor *cursor = archive ? tape_cursor_open(archive, &error) : NULL;
     if (cursor == NULL || tape_archive_read_owner(archive, &owner, &error) < 0)
@@ -147,10 +147,11 @@ static int count_frames(char **argv)
     struct tape_ring *ring = tape_ring_attach(owner.ring_path, tape_archive_id(archive), NULL);
     if (ring)
         tape_ring_read_state(ring, &state);
-    while (tape_cursor_next(cursor, &record, &damage, &error) == 1)
+    while (tape_cursor_next(cursor, &record, &damage, &error) == 1) {
         frames += record.kind == TAPE_RECORD_FRAME_IN;
+        next = record.ordinal + 1;
+    }
     struct tape_ring_cursor at;
-    uint64_t next = tape_cursor_next_ordinal(cursor);
     if (ring &&
         tape_ring_seek(ring, next > state.durable_ordinal ? next : state.durable_ordinal, &at) == 1)
         while (tape_ring_next(ring, &at, &record) == 1)

@@ -73,7 +73,7 @@ static inline struct tape_store *open_plain(void)
 static void close_well(struct tape_store *store)
 {
     struct tape_error error = {0};
-    if (tape_store_close(store, "end", &error) < 0)
+    if (tape_store_end(store, "end", NULL, &error) < 0)
         fail_msg("close: %s", error.text);
 }
 

@@ -458,7 +458,7 @@ static void full_disk_until_the_end(void **unused)
     atomic_store(&disk_is_full, 1);
     uint64_t kept = fill_until_discard(store, 100);
     assert_int_equal(tape_archive_read_owner(tape_store_archive(store), &owner, &error), 0);
-    assert_int_equal(tape_store_close(store, "signal", &error), TAPE_FULL);
+    assert_int_equal(tape_store_end(store, "signal", NULL, &error), TAPE_FULL);
     snprintf(ending, sizeof ending,
              "what is not on the disk stays in %s for the next start: ", owner.ring_path);
     assert_memory_equal(error.text, ending, strlen(ending));
