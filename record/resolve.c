@@ -2,13 +2,14 @@
 
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+
+#include "record/thread.h"
 
 /* Invariants: guarded by the resolver's lock but for host and port; holders counts those who asked
  * and, while it is in the queue or being answered, the worker; state and addresses are final once
@@ -128,21 +129,17 @@ static void *work(void *context)
     return NULL;
 }
 
-/* Detached: nothing can end a getaddrinfo() that waits, and nobody shall wait for it. Lock held. */
+/* Detached: nothing can end a getaddrinfo() that waits, and nobody shall wait for it. Lock held. 0
+ * or an errno. */
 static int start_worker(struct tape_resolver *resolver)
 {
     pthread_t thread;
-    sigset_t all, before;
     if (resolver->has_worker)
         return 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
     resolver->holders++;
-    int failure = pthread_create(&thread, NULL, work, resolver);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    if (failure) {
+    if (tape_thread_start(&thread, "tape-resolve", work, resolver, NULL) < 0) {
         resolver->holders--;
-        return failure;
+        return EAGAIN;
     }
     pthread_detach(thread);
     resolver->has_worker = 1;
