@@ -99,6 +99,23 @@ static const char *path_of(const struct tape_archive_entry *entry, char path[], 
     return path;
 }
 
+/* What an earlier recovery kept under that name stays: the file's few bytes go behind it. 1 when
+ * they are safe. */
+static int append_to_torn(int directory, const char *path, const char *torn)
+{
+    uint8_t bytes[TAPE_SEGMENT_HEADER_BYTES];
+    int from = openat(directory, path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
+    int to = openat(directory, torn, O_WRONLY | O_APPEND | O_NOFOLLOW | O_CLOEXEC);
+    ssize_t got = from < 0 ? -1 : pread(from, bytes, sizeof bytes, 0);
+    int safe = to >= 0 && got >= 0 && got < (ssize_t)sizeof bytes &&
+               write(to, bytes, (size_t)got) == got && fsync(to) == 0;
+    if (from >= 0)
+        close(from);
+    if (to >= 0)
+        close(to);
+    return safe;
+}
+
 /* A file that ends inside its header holds nothing. */
 static void move_aside(struct recovery *recovery, const struct tape_archive_entry *entry)
 {
@@ -109,7 +126,12 @@ static void move_aside(struct recovery *recovery, const struct tape_archive_entr
     snprintf(torn, sizeof torn, "%.*s.torn", (int)(strrchr(path, '.') - path), path);
     if (fstatat(directory, path, &state, AT_SYMLINK_NOFOLLOW) == 0)
         recovery->report->torn_bytes += (uint64_t)state.st_size;
-    if (renameat(directory, path, directory, torn) == 0)
+    int moved = renameat2(directory, path, directory, torn, RENAME_NOREPLACE) == 0;
+    if (!moved && append_to_torn(directory, path, torn))
+        moved = unlinkat(directory, path, 0) == 0;
+    if (!moved && faccessat(directory, torn, F_OK, AT_SYMLINK_NOFOLLOW) < 0) /* no such renaming */
+        moved = renameat(directory, path, directory, torn) == 0;
+    if (moved)
         say(recovery, "segment %06u: shorter than its header: kept as %s", entry->sequence, torn);
 }
 
@@ -361,6 +383,13 @@ static int copy_ring(struct recovery *recovery, struct tape_ring *ring, const ch
     tape_ring_read_state(ring, &state);
     if (state.head_ordinal <= recovery->next_ordinal)
         return 0;
+    if (state.head_ordinal >> 62 || state.durable_ordinal > state.head_ordinal ||
+        state.head_ordinal - state.durable_ordinal >
+            (state.head_position - state.durable_position) / TAPE_RING_SLOT_BYTES) {
+        recovery->report->torn_records = 1; /* else no recorder could ever begin again */
+        say(recovery, "ring %s: damaged: its ordinals cannot be", path);
+        return 0;
+    }
     uint64_t from = recovery->next_ordinal;
     if (from < state.durable_ordinal) {
         tell_lost(recovery, state.durable_ordinal, "the ring");
