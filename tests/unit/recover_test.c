@@ -321,6 +321,28 @@ static void file_shorter_than_a_header(void **unused)
     assert_int_equal(list_segments("-000002.torn", names, 4), 1);
 }
 
+/* What the first recovery kept is still there after a second one of the same segment. */
+static void torn_twice_keeps_both(void **unused)
+{
+    (void)unused;
+    char names[4][TAPE_ARCHIVE_PATH_BYTES];
+    struct stat state, once, twice;
+    die_after(write_and_wait, (struct tape_store_options){0});
+    remove_ring();
+    assert_int_equal(list_segments(".hot", names, 4), 1);
+    assert_int_equal(stat(names[0], &state), 0);
+    assert_int_equal(truncate(names[0], state.st_size - 10), 0);
+    repair(1);
+    assert_int_equal(truncate(names[0], 20), 0);
+    assert_int_equal(list_segments(".torn", names, 4), 1);
+    assert_int_equal(stat(names[0], &once), 0);
+    assert_true(once.st_size > 20);
+    repair(1);
+    assert_int_equal(stat(names[0], &twice), 0);
+    assert_int_equal(twice.st_size, once.st_size + 20);
+    assert_int_equal(list_segments("-000001.hot", names, 4), 0);
+}
+
 static void foreign_segment_is_left_alone(void **unused)
 {
     (void)unused;
@@ -413,6 +435,7 @@ int main(void)
         CASE(all_segments_deleted),
         CASE(damage_in_the_middle_stays),
         CASE(file_shorter_than_a_header),
+        CASE(torn_twice_keeps_both),
         CASE(foreign_segment_is_left_alone),
         CASE(index_deleted_or_garbage),
         CASE(lock_names_a_file_of_the_user),
