@@ -71,7 +71,7 @@ static const char *read_amount(const char *text, const struct unit *units, uint6
     return NULL;
 }
 
-int tape_options_duration(const char *text, int64_t *ns)
+static int parse_duration(const char *text, int64_t *ns)
 {
     uint64_t sum = 0;
     do {
@@ -81,7 +81,7 @@ int tape_options_duration(const char *text, int64_t *ns)
     return text != NULL;
 }
 
-int tape_options_size(const char *text, uint64_t *bytes)
+static int parse_size(const char *text, uint64_t *bytes)
 {
     *bytes = 0;
     const char *end = read_digits(text, bytes);
@@ -141,7 +141,7 @@ static int parse_sync(const char *value, int64_t *sync)
     else if (strcmp(value, "none") == 0)
         *sync = TAPE_OPTIONS_SYNC_NONE;
     else
-        return tape_options_duration(value, sync) && *sync >= 1000000 && *sync <= 60000000000;
+        return parse_duration(value, sync) && *sync >= 1000000 && *sync <= 60000000000;
     return 1;
 }
 
@@ -176,11 +176,11 @@ static int set_value(struct tape_options *options, const struct option *option, 
         *(int *)field = 1;
         return 0;
     case DURATION:
-        if (!tape_options_duration(value, field) || *(int64_t *)field == 0)
+        if (!parse_duration(value, field) || *(int64_t *)field == 0)
             return wrong_value(option, value, "no duration such as 90s, 100ms or 1h30m", error);
         return 0;
     case SIZE:
-        if (!tape_options_size(value, field) || *(uint64_t *)field == 0)
+        if (!parse_size(value, field) || *(uint64_t *)field == 0)
             return wrong_value(option, value, "no size such as 65536, 16MiB or 1GiB", error);
         return 0;
     case COUNT: {

@@ -68,9 +68,4 @@ int tape_options_parse(struct tape_options *options, int argc, char **argv,
 /* tape_options_print_help(to): usage, an example that runs, and the table. */
 void tape_options_print_help(FILE *to);
 
-/* tape_options_duration(text, ns), tape_options_size(text, bytes): "90s", "1h30m", "100ms";
- * "16MiB", "4096". 1, or 0 when the text is not of that form or does not fit. */
-int tape_options_duration(const char *text, int64_t *ns);
-int tape_options_size(const char *text, uint64_t *bytes);
-
 #endif

@@ -22,7 +22,7 @@ static size_t code_point_bytes(const char *from, size_t bytes)
     return 0;
 }
 
-void tape_object_put_text(cJSON *object, const char *key, const char *text, size_t bytes)
+static void put_text(cJSON *object, const char *key, const char *text, size_t bytes)
 {
     char *clean = malloc(3 * bytes + 1);
     size_t put = 0;
@@ -41,7 +41,7 @@ void tape_object_put_text(cJSON *object, const char *key, const char *text, size
 
 void tape_object_put_string(cJSON *object, const char *key, const char *text)
 {
-    tape_object_put_text(object, key, text, strlen(text));
+    put_text(object, key, text, strlen(text));
 }
 
 void tape_object_put_count(cJSON *object, const char *key, uint64_t count)

@@ -13,9 +13,7 @@ extern "C" {
 
 /* Each adds a member to ${object}; short memory shows as a member that is not there. */
 
-/* tape_object_put_text(object, key, text, bytes): bytes that are no UTF-8 become U+FFFD; a NUL
- * byte, which the JSON text cannot hold in cJSON, too. */
-void tape_object_put_text(cJSON *object, const char *key, const char *text, size_t bytes);
+/* tape_object_put_string(object, key, text): bytes that are no UTF-8 become U+FFFD. */
 void tape_object_put_string(cJSON *object, const char *key, const char *text);
 
 /* A count: a JSON number, below 2^53 in any archive that was recorded. */

@@ -6,7 +6,7 @@
 #include "replay/status_word.h"
 #include "replay/timespec.h"
 
-const char *tape_receipt_end_word(int end)
+static const char *end_word(int end)
 {
 #define RECEIPT_END_WORD(name, word, meaning)                                                      \
     if (end == TAPE_RECEIPT_##name)                                                                \
@@ -49,7 +49,7 @@ void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_so
         fprintf(to, "; %d damaged places passed over", damages);
     if (receipt->end == TAPE_RECEIPT_SIGNAL || receipt->end == TAPE_RECEIPT_CONSUMER ||
         receipt->end == TAPE_RECEIPT_FAILURE)
-        fprintf(to, "; ended early: %s", tape_receipt_end_word(receipt->end));
+        fprintf(to, "; ended early: %s", end_word(receipt->end));
     fputc('\n', to);
     if (receipt->digest[0])
         fprintf(to, "sha256 %s\n", receipt->digest);
@@ -128,7 +128,7 @@ int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tap
 {
     cJSON *object = cJSON_CreateObject();
     put_asked(object, receipt);
-    cJSON_AddStringToObject(object, "end", tape_receipt_end_word(receipt->end));
+    cJSON_AddStringToObject(object, "end", end_word(receipt->end));
     put_emitted(object, receipt);
     put_pace(object, receipt);
     tape_object_put_count(object, "overruns", receipt->overruns);

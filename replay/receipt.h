@@ -43,8 +43,6 @@ struct tape_receipt {
     uint64_t overruns;
 };
 
-const char *tape_receipt_end_word(int end);
-
 /* tape_receipt_print(receipt, source, to): one or two lines for people. source tells the damages.
  */
 void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_source *source,

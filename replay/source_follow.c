@@ -128,7 +128,8 @@ int tape_source_follow_at_end(struct tape_source *source, struct tape_error *err
     return asked ? conclude(source, error) : TAPE_SOURCE_NOTHING;
 }
 
-int tape_source_follow_leave(struct tape_source *source, struct tape_error *error)
+/* Back to the segments, which are read from next_ordinal on. */
+static int leave(struct tape_source *source, struct tape_error *error)
 {
     source->follow.live = 0;
     int status = tape_cursor_seek_ordinal(source->cursor, source->next_ordinal, error);
@@ -153,13 +154,13 @@ static int nothing_in_ring(struct tape_source *source, struct tape_error *error)
         return TAPE_SOURCE_AGAIN;
     drop_ring(follow);
     follow->drained = !follow->owner.held;
-    return tape_source_follow_leave(source, error);
+    return leave(source, error);
 }
 
 static int overrun(struct tape_source *source, struct tape_error *error)
 {
     source->follow.overruns++;
-    return tape_source_follow_leave(source, error);
+    return leave(source, error);
 }
 
 /* The copy is ours before it is known to be whole: the writer never waits for followers. */
@@ -196,7 +197,7 @@ int tape_source_follow_next(struct tape_source *source, struct tape_record *reco
         /* The file itself is damaged; what it held will be in the segments. */
         drop_ring(follow);
         follow->drained = 1;
-        return tape_source_follow_leave(source, error);
+        return leave(source, error);
     }
     return copy_record(source, &before, record, error);
 }

@@ -72,8 +72,6 @@ int tape_source_follow_at_end(struct tape_source *source, struct tape_error *err
 int tape_source_follow_next(struct tape_source *source, struct tape_record *record,
                             struct tape_error *error);
 
-/* tape_source_follow_leave(source): back to the segments, which are read from next_ordinal on. */
-int tape_source_follow_leave(struct tape_source *source, struct tape_error *error);
 void tape_source_follow_free(struct tape_source *source);
 
 /* tape_source_note_damage(source, damage): keeps it for tape_source_damage(). */
