@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/distance.h"
 #include "format/tick.h"
 #include "format/utf8.h"
 #include "format/venue_pattern.h"
@@ -37,7 +38,7 @@ struct known {
 
 static void consider(struct known *known, const char *asked, const char *name)
 {
-    int distance = tape_venue_distance(asked, name);
+    int distance = tape_distance_words(asked, name);
     if (tape_venue_close(name, distance) && (!*known->nearest || distance < known->distance)) {
         snprintf(known->nearest, sizeof known->nearest, "%s", name);
         known->distance = distance;
@@ -184,7 +185,7 @@ static int find_nearest(const struct tape_venue *venue, const char *stream,
             char name[2 * TAPE_VENUE_NAME_MAX_BYTES + 1];
             if (!suggest(venue, patterns->of[j], stream, name))
                 continue;
-            int distance = tape_venue_distance(stream, name);
+            int distance = tape_distance_words(stream, name);
             if (nearest < 0 || distance < nearest) {
                 nearest = distance;
                 memcpy(to, name, sizeof name);

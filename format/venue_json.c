@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/distance.h"
 #include "format/json.h"
 #include "format/venue_pattern.h"
 
@@ -207,7 +208,7 @@ static int unknown_key(const struct checker *checker, const cJSON *member,
     const char *best = NULL;
     int nearest = 0;
     for (; members->word; members++) {
-        int distance = tape_venue_distance(member->string, members->word);
+        int distance = tape_distance_words(member->string, members->word);
         if (tape_venue_close(members->word, distance) && (!best || distance < nearest)) {
             best = members->word;
             nearest = distance;

@@ -9,9 +9,8 @@ extern "C" {
 #endif
 
 enum {
-    TAPE_VENUE_NAME_MAX_BYTES = 128,     /* of a stream's name, and of a pattern */
-    TAPE_VENUE_PATTERNS_MAX = 256,       /* in one list, braces expanded */
-    TAPE_VENUE_DISTANCE_MAX_BYTES = 256, /* longer words are nothing alike */
+    TAPE_VENUE_NAME_MAX_BYTES = 128, /* of a stream's name, and of a pattern */
+    TAPE_VENUE_PATTERNS_MAX = 256,   /* in one list, braces expanded */
 };
 
 /* tape_venue_match(pattern, name, bytes): 1 when the name is of the pattern's form. "**" stands for
@@ -24,11 +23,8 @@ int tape_venue_match(const char *pattern, const char *name, size_t bytes);
  * room or memory does not suffice (to then holds none). */
 int tape_venue_expand(const char *pattern, char **to, int room);
 
-/* tape_venue_distance(one, other): how many letters have to be put in, left out or exchanged to
- * make one word the other; case is not looked at. */
-int tape_venue_distance(const char *one, const char *other);
-
-/* tape_venue_close(word, distance): 1 when a word at that distance may have been meant. */
+/* tape_venue_close(word, distance): 1 when a word at that distance (distance.h) may have been
+ * meant. */
 int tape_venue_close(const char *word, int distance);
 
 #ifdef __cplusplus

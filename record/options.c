@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/distance.h"
 #include "format/ring.h"
 #include "format/segment.h"
 
@@ -92,37 +93,12 @@ static int parse_size(const char *text, uint64_t *bytes)
     return end != NULL && *end == '\0';
 }
 
-static int distance(const char *left, const char *right)
-{
-    enum { LONGEST = 32 };
-    int row[LONGEST + 1];
-    int columns = (int)strlen(right);
-    if (columns > LONGEST || strlen(left) > LONGEST)
-        return LONGEST;
-    for (int j = 0; j <= columns; j++)
-        row[j] = j;
-    for (int i = 1; left[i - 1] != '\0'; i++) {
-        int diagonal = row[0];
-        row[0] = i;
-        for (int j = 1; j <= columns; j++) {
-            int best = diagonal + (left[i - 1] != right[j - 1]);
-            if (row[j] + 1 < best)
-                best = row[j] + 1;
-            if (row[j - 1] + 1 < best)
-                best = row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = best;
-        }
-    }
-    return row[columns];
-}
-
 static int unknown_option(const char *name, struct tape_error *error)
 {
     const struct option *closest = NULL;
     int least = 7; /* three letters; of equals the one that begins alike */
     for (int i = 0; i < TABLE_LENGTH; i++) {
-        int differs = 2 * distance(name, table[i].name) + (name[0] != table[i].name[0]);
+        int differs = 2 * tape_distance_words(name, table[i].name) + (name[0] != table[i].name[0]);
         if (differs < least) {
             least = differs;
             closest = &table[i];

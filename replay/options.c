@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "format/distance.h"
 #include "replay/output.h"
 #include "replay/pace.h"
 
@@ -33,35 +34,12 @@ static const struct verb {
 };
 enum { VERBS_LENGTH = sizeof verbs / sizeof verbs[0], NAME_MAX_BYTES = 32 };
 
-/* How many letters must be put, dropped or changed to make one word of the other; 99 for long
- * ones. */
-static int distance(const char *left, const char *right)
-{
-    int row[NAME_MAX_BYTES + 1];
-    size_t left_bytes = strlen(left), right_bytes = strlen(right);
-    if (left_bytes > NAME_MAX_BYTES || right_bytes > NAME_MAX_BYTES)
-        return 99;
-    for (size_t j = 0; j <= right_bytes; j++)
-        row[j] = (int)j;
-    for (size_t i = 1; i <= left_bytes; i++) {
-        int diagonal = row[0];
-        row[0] = (int)i;
-        for (size_t j = 1; j <= right_bytes; j++) {
-            int change = diagonal + (left[i - 1] != right[j - 1]);
-            int least = row[j] < row[j - 1] ? row[j] + 1 : row[j - 1] + 1;
-            diagonal = row[j];
-            row[j] = change < least ? change : least;
-        }
-    }
-    return row[right_bytes];
-}
-
 static int refuse_option(const char *name, struct tape_error *error)
 {
     const char *nearest = NULL;
     int least = 3;
     for (size_t i = 0; i < TABLE_LENGTH; i++) {
-        int steps = distance(name, table[i].name);
+        int steps = tape_distance_words(name, table[i].name);
         if (steps < least) {
             least = steps;
             nearest = table[i].name;

@@ -8,6 +8,7 @@
 
 #include <cmocka.h>
 
+#include "format/distance.h"
 #include "format/tick.h"
 #include "format/venue_pattern.h"
 
@@ -86,10 +87,10 @@ static void test_braces(void **state)
 static void test_distance(void **state)
 {
     (void)state;
-    assert_int_equal(tape_venue_distance("kitten", "sitting"), 3);
-    assert_int_equal(tape_venue_distance("", "abc"), 3);
-    assert_int_equal(tape_venue_distance("ABC", "abc"), 0);
-    assert_int_equal(tape_venue_distance("aggTrade", "aggtrades"), 1);
+    assert_int_equal(tape_distance_words("kitten", "sitting"), 3);
+    assert_int_equal(tape_distance_words("", "abc"), 3);
+    assert_int_equal(tape_distance_words("ABC", "abc"), 0);
+    assert_int_equal(tape_distance_words("aggTrade", "aggtrades"), 1);
 }
 
 /* ---- names ---- */
