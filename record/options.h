@@ -22,9 +22,10 @@
     X(message_limit_bytes, "message-limit", "SIZE", SIZE, "longest message taken (default 16MiB)") \
     X(segment_bytes, "segment", "SIZE", SIZE, "a new file after so many bytes (default 256MiB)")   \
     X(segment_ns, "segment-age", "TIME", DURATION, "a new file after so long (default 1h)")        \
-    X(deadline_ns, "deadline", "TIME", DURATION, "until a silent stream is named")                 \
+    X(deadline_ns, "deadline", "TIME", DURATION,                                                   \
+      "name a stream that is answered but silent so long")                                         \
     X(handshake_ns, "handshake-timeout", "TIME", DURATION,                                         \
-      "until a dial is given up (default 10s)")                                                    \
+      "give a connection attempt up after (default 10s)")                                          \
     X(connections, "connections", "N", COUNT, "copies of each connection, for load tests")         \
     X(quiet, "quiet", NULL, FLAG, "no progress; warnings and errors only")                         \
     X(log_format, "log-format", "FORM", LOG, "auto (default), text or logfmt")                     \
