@@ -372,6 +372,31 @@ static void tell_lost(struct recovery *recovery, uint64_t next, const char *who)
         lost, recovery->next_ordinal, who);
 }
 
+/* The bytes of a ring that cannot be read to its end stay in the archive, for whoever can make more
+ * of them; those of an earlier one are not touched. */
+static void keep_damaged_ring(struct recovery *recovery, const char *path)
+{
+    static const char name[] = "ring.damaged";
+    static uint8_t part[64 << 10];
+    int directory = tape_archive_directory_fd(recovery->archive);
+    int from = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+    int to = from < 0 ? -1
+                      : openat(directory, name,
+                               O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0640);
+    ssize_t got = 0;
+    int whole = to >= 0;
+    while (whole && (got = read(from, part, sizeof part)) > 0)
+        whole = write(to, part, (size_t)got) == got;
+    if (whole && got == 0 && fsync(to) == 0)
+        say(recovery, "ring %s: damaged: kept as %s", path, name);
+    else if (to >= 0)
+        unlinkat(directory, name, 0);
+    if (from >= 0)
+        close(from);
+    if (to >= 0)
+        close(to);
+}
+
 static int copy_ring(struct recovery *recovery, struct tape_ring *ring, const char *path,
                      struct tape_error *error)
 {
@@ -388,6 +413,7 @@ static int copy_ring(struct recovery *recovery, struct tape_ring *ring, const ch
             (state.head_position - state.durable_position) / TAPE_RING_SLOT_BYTES) {
         recovery->report->torn_records = 1; /* else no recorder could ever begin again */
         say(recovery, "ring %s: damaged: its ordinals cannot be", path);
+        keep_damaged_ring(recovery, path);
         return 0;
     }
     uint64_t from = recovery->next_ordinal;
@@ -401,8 +427,10 @@ static int copy_ring(struct recovery *recovery, struct tape_ring *ring, const ch
         status = append_record(recovery, &record, error);
         recovery->report->ring_records += status == 0;
     }
-    if (status == 0 && got < 0)
+    if (status == 0 && got < 0) {
         tell_lost(recovery, state.head_ordinal, "the damaged ring");
+        keep_damaged_ring(recovery, path);
+    }
     say(recovery, "ring %s: %" PRIu64 " records saved", path,
         recovery->report->ring_records - saved);
     return status;

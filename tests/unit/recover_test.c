@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "format/ring.h"
 #include "record/repair.h"
 
 /* What --repair said, one line after the other. */
@@ -152,6 +153,34 @@ static void ring_that_is_already_saved(void **unused)
     assert_int_equal(access(owner.ring_path, F_OK), -1);
     assert_int_equal(read_archive().records, before.records);
     check_frames(600);
+}
+
+/* What cannot be believed is told, and its bytes are kept. */
+static void damaged_ring_is_kept(void **unused)
+{
+    (void)unused;
+    static const uint64_t impossible = UINT64_C(1) << 63;
+    char kept[300];
+    struct tape_error error = {0};
+    struct tape_archive_owner owner;
+    struct stat ring, copy;
+    die_after(write_and_die, lazy);
+    struct tape_archive *archive = tape_archive_open(archive_path, &error);
+    assert_int_equal(tape_archive_read_owner(archive, &owner, &error), 0);
+    tape_archive_close(archive);
+    int fd = open(owner.ring_path, O_WRONLY | O_CLOEXEC);
+    assert_int_equal(pwrite(fd, &impossible, sizeof impossible, TAPE_RING_HEADER_BYTES),
+                     sizeof impossible);
+    assert_int_equal(fstat(fd, &ring), 0);
+    close(fd);
+    struct said said = repair(1);
+    assert_non_null(strstr(said.text, ": damaged: kept as ring.damaged\n"));
+    snprintf(kept, sizeof kept, "%s/ring.damaged", archive_path);
+    assert_int_equal(stat(kept, &copy), 0);
+    assert_int_equal(copy.st_size, ring.st_size);
+    assert_int_equal(access(owner.ring_path, F_OK), -1);
+    close_well(open_plain());
+    check_index();
 }
 
 static void lock_text_lost(void **unused)
@@ -428,6 +457,7 @@ int main(void)
         CASE(both),
         CASE(repair_twice_finds_nothing),
         CASE(ring_that_is_already_saved),
+        CASE(damaged_ring_is_kept),
         CASE(lock_text_lost),
         CASE(torn_at_many_lengths),
         CASE(torn_tail_is_kept),
