@@ -64,7 +64,7 @@ def every_flip(archive):
         places = range(len(whole))
         if len(whole) > PROBES:
             # ends and headers byte by byte, the rest by lot
-            edges = list(range(150)) + list(range(len(whole) - 130, len(whole)))
+            edges = sorted({*range(min(150, len(whole))), *range(max(0, len(whole) - 130), len(whole))})
             places = sorted(set(dice.sample(edges, min(len(edges), PROBES // 2)) +
                                 dice.sample(range(len(whole)), PROBES // 2)))
         for at in places:
