@@ -308,6 +308,8 @@ struct tape_block_reader {
     uint32_t left;
     uint64_t ordinal;
     int64_t recv_ns;
+    tape_block_wants *wants; /* NULL: all streams */
+    void *wants_context;
 };
 
 struct tape_block_reader *tape_block_reader_new(void)
@@ -434,4 +436,10 @@ int tape_block_next(struct tape_block_reader *reader, struct tape_record *record
     record->ordinal = reader->ordinal++;
     reader->left--;
     return 1;
+}
+
+void tape_block_select(struct tape_block_reader *reader, tape_block_wants *wants, void *context)
+{
+    reader->wants = wants;
+    reader->wants_context = context;
 }
