@@ -16,7 +16,7 @@ extern "C" {
 struct tape_index; /* opaque; one thread at a time */
 
 /* TAPE_INDEX_APPLICATION_ID "TPDK", and the schema's version, in the database's own header */
-enum { TAPE_INDEX_APPLICATION_ID = 0x5450444b, TAPE_INDEX_VERSION = 1 };
+enum { TAPE_INDEX_APPLICATION_ID = 0x5450444b, TAPE_INDEX_VERSION = 2 };
 
 /*
  * tape_index_open(archive, rebuilt, error): for the recorder. Opens or makes index.db (WAL,

@@ -31,12 +31,16 @@ CREATE TABLE session(
 
 -- A connection or an attempt at one. resolve_ns … upgrade_ns are durations. messages and bytes
 -- count data messages and their payloads; records counts everything. opened_ns NULL: it failed
--- before it delivered.
+-- before it delivered. first_ordinal … closed_ordinal are the records that began, opened and ended
+-- it.
 CREATE TABLE connection(
     connection_id INTEGER PRIMARY KEY,
     session_id INTEGER,
     day INTEGER NOT NULL,
     first_ns INTEGER NOT NULL,
+    first_ordinal INTEGER NOT NULL,
+    opened_ordinal INTEGER,
+    closed_ordinal INTEGER,
     venue TEXT,
     url TEXT,
     peer TEXT,
@@ -102,7 +106,8 @@ CREATE TABLE subscription(
 CREATE INDEX subscription_connection ON subscription(connection_id);
 
 -- segment_id is its sequence. sealed, file_bytes and created_ns are the file's, the rest is summed
--- over its blocks. file_bytes NULL: not sealed, it may still grow.
+-- over its blocks. file_bytes NULL: not sealed, it may still grow. resume_ordinal: reading must begin
+-- here to meet the start of every message that was unfinished at its first record.
 CREATE TABLE segment(
     segment_id INTEGER PRIMARY KEY,
     name TEXT,
@@ -120,6 +125,7 @@ CREATE TABLE segment(
     stored_bytes INTEGER NOT NULL DEFAULT 0,
     first_ordinal INTEGER,
     next_ordinal INTEGER,
+    resume_ordinal INTEGER,
     first_ns INTEGER,
     last_ns INTEGER
 ) STRICT;

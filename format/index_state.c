@@ -181,6 +181,7 @@ static int take_open(struct tape_index *index, struct tape_summariser *summarise
     connection->records = (uint64_t)sqlite3_column_int64(statement, 4);
     connection->messages = (uint64_t)sqlite3_column_int64(statement, 5);
     connection->bytes = (uint64_t)sqlite3_column_int64(statement, 6);
+    connection->opened = sqlite3_column_type(statement, 7) != SQLITE_NULL;
     summariser->last = connection;
     return each_row(index,
                     "SELECT subscription_id, stream_id, day, request, asked_ns, acknowledged_ns, "
@@ -228,8 +229,8 @@ static const struct {
     {"SELECT stream_id, venue, name, sequence_rule, first_ns, last_ns, messages, bytes, "
      "last_sequence, duplicates, breaks, open_gap FROM stream ORDER BY stream_id",
      take_stream},
-    {"SELECT connection_id, venue, first_message_ns, last_ns, records, messages, bytes "
-     "FROM connection WHERE closed_ns IS NULL ORDER BY connection_id",
+    {"SELECT connection_id, venue, first_message_ns, last_ns, records, messages, bytes, "
+     "opened_ordinal FROM connection WHERE closed_ns IS NULL ORDER BY connection_id",
      take_open},
     {"SELECT connection_id FROM connection WHERE closed_ns IS NOT NULL AND "
      "coalesce(session_id, 0) = ?1",

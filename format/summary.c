@@ -198,6 +198,15 @@ static int no_memory(struct tape_error *error, uint64_t ordinal)
     return tape_error_errno(error, ENOMEM, "summary of record %llu", (unsigned long long)ordinal);
 }
 
+/* Over a hole all unfinished messages are dropped. */
+static uint64_t resume_before(const struct tape_summariser *summariser,
+                              const struct tape_record *record)
+{
+    int unfinished = record->ordinal == summariser->next_ordinal &&
+                     tape_feed_open_messages(summariser->feed) > 0;
+    return unfinished ? summariser->open_since : record->ordinal;
+}
+
 int tape_summariser_add(struct tape_summariser *summariser, const struct tape_record *record,
                         struct tape_message *message, struct tape_error *error)
 {
@@ -214,6 +223,8 @@ int tape_summariser_add(struct tape_summariser *summariser, const struct tape_re
         return tape_error_set(
             error, TAPE_USAGE, "summary: record %llu comes where %llu is expected",
             (unsigned long long)record->ordinal, (unsigned long long)summariser->next_ordinal);
+    if (summariser->records == 0)
+        summariser->resume_record = resume_before(summariser, record);
     int status = push(summariser, record, got, error);
     /* over the parser's limit there is no message; the record counts all the same */
     if (status < 0 && status != TAPE_LIMIT)
@@ -315,6 +326,7 @@ static void put_segment_sums(struct tape_summariser *summariser,
     tape_summary_rows_number(rows, (int64_t)summariser->next_ordinal);
     tape_summary_rows_number(rows, summariser->min_ns);
     tape_summary_rows_number(rows, summariser->max_ns);
+    tape_summary_rows_number(rows, (int64_t)summariser->resume_record);
 }
 
 /* The open summary begins anew. */

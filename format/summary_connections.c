@@ -46,6 +46,7 @@ static struct tape_summary_connection *begin(struct tape_summariser *summariser,
     tape_summary_rows_number(rows, summariser->session ? summariser->session : TAPE_SUMMARY_NONE);
     tape_summary_rows_number(rows, tape_summary_day(summariser, recv_ns));
     tape_summary_rows_number(rows, recv_ns);
+    tape_summary_rows_number(rows, (int64_t)tape_summary_current(summariser));
     return tape_summary_connection_restore(summariser, number);
 }
 
@@ -232,6 +233,7 @@ void tape_summary_connections_end(struct tape_summariser *summariser, int64_t at
         struct tape_summary_connection *connection = smallest(summariser);
         tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_CONNECTION_CLOSE);
         tape_summary_rows_number(rows, connection->number);
+        tape_summary_rows_number(rows, (int64_t)tape_summary_current(summariser));
         tape_summary_rows_number(rows, at_ns);
         tape_summary_rows_text(rows, "us");
         tape_summary_rows_text(rows, cause);

@@ -97,9 +97,10 @@ static void open_connection(struct event_view *view)
 {
     struct tape_summary_connection *connection = view->connection;
     const char *venue = tape_event_text(view->body, "venue");
-    if (!connection)
+    if (!connection || connection->opened) /* the first one counts */
         return;
     struct tape_summary_rows *rows = &view->summariser->rows;
+    connection->opened = 1;
     connection->venue = tape_summary_venue_find(view->summariser, venue);
     connection->last_stream = 0;
     tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_CONNECTION_OPEN);
@@ -115,6 +116,7 @@ static void open_connection(struct event_view *view)
     put_number(view, "connect_ns");
     put_number(view, "tls_ns");
     put_number(view, "upgrade_ns");
+    tape_summary_rows_number(rows, (int64_t)view->record->ordinal);
 }
 
 static void close_connection(struct event_view *view)
@@ -130,6 +132,7 @@ static void close_connection(struct event_view *view)
              detail && *detail ? ": " : "", detail ? detail : "");
     tape_summary_rows_begin(&view->summariser->rows, TAPE_SUMMARY_ROW_CONNECTION_CLOSE);
     tape_summary_rows_number(&view->summariser->rows, view->connection->number);
+    tape_summary_rows_number(&view->summariser->rows, (int64_t)view->record->ordinal);
     tape_summary_rows_number(&view->summariser->rows, view->record->recv_ns);
     put_text(view, "by");
     put_text(view, "cause");
@@ -416,6 +419,29 @@ static void note_gap(struct event_view *view, const char *kind, const char *word
     tape_summary_gap_put(view->summariser, &gap);
 }
 
+/* A segment that is deleted after this record: the first note of several about it counts. */
+static void note_pruned(struct event_view *view)
+{
+    struct tape_summary_rows *rows = &view->summariser->rows;
+    int64_t segment = number_of(view, "segment");
+    if (segment <= 0 || segment > UINT32_MAX)
+        return;
+    tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_PRUNED);
+    tape_summary_rows_number(rows, segment);
+    tape_summary_rows_number(rows, (int64_t)view->record->ordinal);
+    tape_summary_rows_number(rows, tape_summary_day(view->summariser, view->record->recv_ns));
+    tape_summary_rows_number(rows, view->record->recv_ns);
+    put_text(view, "name");
+    put_number(view, "from_ordinal");
+    put_number(view, "to_ordinal");
+    put_number(view, "from_ns");
+    put_number(view, "to_ns");
+    put_number(view, "records");
+    put_number(view, "frames");
+    put_number(view, "bytes");
+    put_text(view, "rule");
+}
+
 static void note(struct event_view *view)
 {
     const char *word = tape_event_text(view->body, "kind");
@@ -427,6 +453,8 @@ static void note(struct event_view *view)
             view->connection = tape_summary_connection_find(view->summariser, (uint32_t)number,
                                                             view->record->recv_ns);
     }
+    if (is_word(word, "pruned"))
+        note_pruned(view);
     for (size_t i = 0; i < sizeof notes / sizeof notes[0]; i++) {
         if (!is_word(word, notes[i].word))
             continue;

@@ -19,16 +19,16 @@ extern "C" {
       "INSERT INTO session(session_id, day, started_ns, version, host, pid, command, "             \
       "recovered_records, torn_bytes) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                 \
     X(SESSION_END, 3, "UPDATE session SET ended_ns = ?2, end_reason = ?3 WHERE session_id = ?1")   \
-    X(CONNECTION, 4,                                                                               \
-      "INSERT INTO connection(connection_id, session_id, day, first_ns, records, messages, "       \
-      "bytes) VALUES(?1, ?2, ?3, ?4, 0, 0, 0)")                                                    \
-    X(CONNECTION_OPEN, 12,                                                                         \
+    X(CONNECTION, 5,                                                                               \
+      "INSERT INTO connection(connection_id, session_id, day, first_ns, first_ordinal, records, "  \
+      "messages, bytes) VALUES(?1, ?2, ?3, ?4, ?5, 0, 0, 0)")                                      \
+    X(CONNECTION_OPEN, 13,                                                                         \
       "UPDATE connection SET opened_ns = ?2, venue = ?3, url = ?4, peer = ?5, tls = ?6, "          \
       "cipher = ?7, certificate_sha256 = ?8, resolve_ns = ?9, connect_ns = ?10, tls_ns = ?11, "    \
-      "upgrade_ns = ?12 WHERE connection_id = ?1")                                                 \
-    X(CONNECTION_CLOSE, 8,                                                                         \
-      "UPDATE connection SET closed_ns = ?2, closed_by = ?3, cause = ?4, close_code = ?5, "        \
-      "close_reason = ?6, errno = ?7, detail = ?8 WHERE connection_id = ?1")                       \
+      "upgrade_ns = ?12, opened_ordinal = ?13 WHERE connection_id = ?1")                           \
+    X(CONNECTION_CLOSE, 9,                                                                         \
+      "UPDATE connection SET closed_ordinal = ?2, closed_ns = ?3, closed_by = ?4, cause = ?5, "    \
+      "close_code = ?6, close_reason = ?7, errno = ?8, detail = ?9 WHERE connection_id = ?1")      \
     X(CONNECTION_COUNTS, 6,                                                                        \
       "UPDATE connection SET first_message_ns = ?2, last_ns = ?3, records = ?4, messages = ?5, "   \
       "bytes = ?6 WHERE connection_id = ?1")                                                       \
@@ -51,10 +51,10 @@ extern "C" {
       "crc32c, records, messages, payload_bytes, first_ns, last_ns, "                              \
       "realtime_minus_monotonic_ns) "                                                              \
       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)")                       \
-    X(SEGMENT_SUMS, 11,                                                                            \
+    X(SEGMENT_SUMS, 12,                                                                            \
       "INSERT INTO segment(segment_id, day, blocks, records, messages, payload_bytes, raw_bytes, " \
-      "stored_bytes, first_ordinal, next_ordinal, first_ns, last_ns) "                             \
-      "VALUES(?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11) ON CONFLICT(segment_id) "           \
+      "stored_bytes, first_ordinal, next_ordinal, first_ns, last_ns, resume_ordinal) "             \
+      "VALUES(?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12) ON CONFLICT(segment_id) "      \
       "DO UPDATE SET day = coalesce(day, excluded.day), blocks = blocks + 1, "                     \
       "records = records + excluded.records, messages = messages + excluded.messages, "            \
       "payload_bytes = payload_bytes + excluded.payload_bytes, "                                   \
@@ -62,6 +62,7 @@ extern "C" {
       "stored_bytes = stored_bytes + excluded.stored_bytes, "                                      \
       "first_ordinal = coalesce(first_ordinal, excluded.first_ordinal), "                          \
       "next_ordinal = excluded.next_ordinal, "                                                     \
+      "resume_ordinal = coalesce(resume_ordinal, excluded.resume_ordinal), "                       \
       "first_ns = min(coalesce(first_ns, excluded.first_ns), excluded.first_ns), "                 \
       "last_ns = max(coalesce(last_ns, excluded.last_ns), excluded.last_ns)")                      \
     X(BLOCK_STREAM, 16,                                                                            \
@@ -81,6 +82,10 @@ extern "C" {
     X(DELAY, 9,                                                                                    \
       "INSERT INTO delay(ordinal, day, from_ns, to_ns, frames, p50_ns, p99_ns, max_ns, counts) "   \
       "VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")                                                \
+    X(PRUNED, 13,                                                                                  \
+      "INSERT INTO pruned(segment_id, ordinal, day, ns, name, first_ordinal, next_ordinal, "       \
+      "first_ns, last_ns, records, messages, file_bytes, rule) VALUES(?1, ?2, ?3, ?4, ?5, ?6, "    \
+      "?7, ?8, ?9, ?10, ?11, ?12, ?13) ON CONFLICT(segment_id) DO NOTHING")                        \
     X(EVENT, 9,                                                                                    \
       "INSERT INTO event(ordinal, day, ns, level, kind, session_id, connection_id, stream_id, "    \
       "detail) VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")

@@ -102,7 +102,7 @@ struct tape_summary_connection {
     uint32_t number, pairs_used, pairs_room, asked_used, asked_room;
     uint32_t last_stream; /* + 1: of its last message; a first guess for the next */
     uint16_t venue;
-    uint8_t touched;
+    uint8_t touched, opened; /* opened: its connection_open was seen */
 };
 
 /*
@@ -110,13 +110,14 @@ struct tape_summary_connection {
  * come, base_ordinal what it was when the open summary began; connections numbered closed_floor or
  * less, and those in closed, have ended; open_since is the ordinal since which the feed has never
  * been without an unfinished message, when it has one now. Of the block: records, messages,
- * payload_bytes, first_record and min/max recv ns.
+ * payload_bytes, first_record, min/max recv ns, and resume_record, where reading must begin to meet
+ * the start of every message that was unfinished at first_record.
  */
 struct tape_summariser {
     struct tape_feed *feed;
     struct tape_summary_rows rows;
     uint64_t seed; /* of the hashes, so that nobody can choose names that collide */
-    uint64_t base_ordinal, next_ordinal, first_record, open_since;
+    uint64_t base_ordinal, next_ordinal, first_record, resume_record, open_since;
     uint64_t messages, payload_bytes;
     int64_t last_ns, min_ns, max_ns;
     int64_t next_gap, next_subscription;
@@ -153,6 +154,12 @@ struct tape_summariser {
     uint32_t connections, pairs;
     struct tape_summary_map closed;
 };
+
+/* tape_summary_current(summariser): the ordinal of the record that is being added. */
+static inline uint64_t tape_summary_current(const struct tape_summariser *summariser)
+{
+    return summariser->next_ordinal - 1;
+}
 
 /* --- summary_streams.c --- */
 

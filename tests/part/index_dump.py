@@ -113,7 +113,7 @@ def questions(archive):
     assert shell(archive, "PRAGMA foreign_key_check") == ""
     assert shell(archive, "PRAGMA journal_mode") == "wal\n"
     assert shell(archive, "PRAGMA application_id") == f"{0x5450444b}\n"
-    assert shell(archive, "PRAGMA user_version") == "1\n"
+    assert shell(archive, "PRAGMA user_version") == "2\n"
     assert shell(archive, "SELECT count(*) FROM sqlite_schema WHERE type = 'trigger' OR sql LIKE '%VIRTUAL%'") == "0\n"
     strict = shell(archive, "SELECT count(*), sum(strict), sum(wr) FROM pragma_table_list WHERE type = 'table' "
                             "AND schema = 'main' AND name NOT LIKE 'sqlite%'")
