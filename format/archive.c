@@ -18,6 +18,7 @@
 enum {
     LOCK_MAX_BYTES = 4096,
     SEGMENTS_MAX = 1 << 20,
+    SCANS_MAX = 4,   /* while one is being packed */
     DAY_BYTES = 11,  /* "YYYY/MM/DD" and a zero */
     STAMP_BYTES = 16 /* "YYYYMMDDTHHMMSSZ" */
 };
@@ -28,14 +29,15 @@ enum {
  * Invariants:
  * - directory_fd is open; everything else is opened below it without following symbolic links;
  * - lock_fd >= 0: we hold both locks on LOCK and may write;
- * - entries are in strictly rising sequence order.
+ * - entries [0, entries_length) are in strictly rising sequence order; what a packing left follows
+ *   them, leftovers_length more.
  */
 struct tape_archive {
     char *path;
     int directory_fd, lock_fd;
     uint8_t id[16];
     struct tape_archive_entry *entries;
-    int entries_length, entries_capacity;
+    int entries_length, leftovers_length, entries_capacity;
     int foreign_files;
 };
 
@@ -160,8 +162,8 @@ static int is_second(const char *text)
            memcmp(again, text, STAMP_BYTES) == 0;
 }
 
-/* 1 when name is a segment's in directory day, with its sequence and state; 2 when it is a file
- * that a recovery keeps beside; else 0. */
+/* 1 when name is a segment's in directory day, or that of one being packed, with its sequence and
+ * state; 2 when it is a file that a recovery keeps beside; else 0. */
 static int parse_name(const char *name, const char day[DAY_BYTES], uint32_t *sequence, char *state)
 {
     size_t length = strlen(name);
@@ -178,8 +180,11 @@ static int parse_name(const char *name, const char day[DAY_BYTES], uint32_t *seq
     if (value == 0 || value > UINT32_MAX)
         return 0;
     *sequence = (uint32_t)value;
-    *state = strcmp(dot, ".hot") == 0 ? 'h' : strcmp(dot, ".tape") == 0 ? 't' : 0;
-    return *state != 0 ? 1 : strcmp(dot, ".torn") == 0 ? 2 : 0;
+    *state = strcmp(dot, ".hot") == 0       ? 'h'
+             : strcmp(dot, ".tape") == 0    ? 't'
+             : strcmp(dot, ".packing") == 0 ? 'p'
+                                            : 0;
+    return *state != 0 ? 1 : strcmp(dot, ".torn") == 0 || strcmp(dot, ".bad") == 0 ? 2 : 0;
 }
 
 static int add_entry(struct tape_archive *archive, const char *day, const char *name,
@@ -274,14 +279,15 @@ static int scan_level(struct tape_archive *archive, int fd, int level, const cha
     return status;
 }
 
-/* By sequence; of one sequence the packed one first, then by name. */
+/* By sequence; of one sequence the packed one first, then the hot one, then by name. */
 static int compare_entries(const void *left, const void *right)
 {
+    static const char order[] = "thp";
     const struct tape_archive_entry *a = left, *b = right;
     if (a->sequence != b->sequence)
         return a->sequence < b->sequence ? -1 : 1;
     if (a->state != b->state)
-        return a->state == 't' ? -1 : 1;
+        return strchr(order, a->state) < strchr(order, b->state) ? -1 : 1;
     return strcmp(a->name, b->name);
 }
 
@@ -292,42 +298,94 @@ static int is_readable(const struct tape_archive *archive, const struct tape_arc
     return segment != NULL;
 }
 
+/* 1 when both names are of one segment in two states. */
+static int is_same_segment(const struct tape_archive_entry *a, const struct tape_archive_entry *b)
+{
+    size_t stem = strcspn(a->name, ".");
+    return a->sequence == b->sequence && a->state != b->state &&
+           strncmp(a->name, b->name, stem + 1) == 0;
+}
+
 /* One entry a sequence. A .hot beside its .tape is what a crash while packing leaves. Of others
- * that somebody brought here the first that is ours counts. */
-static void drop_doubles(struct tape_archive *archive)
+ * that somebody brought here the first that is ours counts. Returns 1 when a segment is being
+ * packed whose own file was not met. */
+static int drop_doubles(struct tape_archive *archive, struct tape_archive_entry *leftovers)
 {
     struct tape_archive_entry *entries = archive->entries;
-    int kept = 0;
+    int kept = 0, left = 0, missed = 0;
     for (int i = 0; i < archive->entries_length; i++) {
-        if (kept == 0 || entries[kept - 1].sequence != entries[i].sequence) {
-            entries[kept++] = entries[i];
+        struct tape_archive_entry entry = entries[i];
+        int is_first = kept == 0 || entries[kept - 1].sequence != entry.sequence;
+        if (entry.state == 'p') {
+            missed |= is_first;
+            leftovers[left++] = entry;
             continue;
         }
-        int ours = is_readable(archive, &entries[kept - 1]);
-        archive->foreign_files += !ours || entries[kept - 1].state == entries[i].state;
-        if (!ours && is_readable(archive, &entries[i]))
-            entries[kept - 1] = entries[i];
+        if (is_first) {
+            entries[kept++] = entry;
+            continue;
+        }
+        struct tape_archive_entry *counts = &entries[kept - 1];
+        int ours = is_readable(archive, counts), pair = is_same_segment(counts, &entry);
+        archive->foreign_files += !pair || !ours;
+        if (!ours && is_readable(archive, &entry)) {
+            struct tape_archive_entry other = *counts;
+            *counts = entry;
+            entry = other;
+        }
+        if (pair)
+            leftovers[left++] = entry;
     }
     archive->entries_length = kept;
+    archive->leftovers_length = left;
+    return missed;
+}
+
+/* 1 when a segment was packed while its directory was being read, so that neither its old nor its
+ * new name may have been met. */
+static int sort_out(struct tape_archive *archive, int *status, struct tape_error *error)
+{
+    struct tape_archive_entry *entries = archive->entries;
+    size_t length = (size_t)archive->entries_length;
+    if (length == 0)
+        return 0;
+    qsort(entries, length, sizeof *entries, compare_entries);
+    struct tape_archive_entry *leftovers = malloc(length * sizeof *leftovers);
+    if (leftovers == NULL) {
+        *status = tape_error_set(error, TAPE_FAILED, "no memory for %zu segments", length);
+        return 0;
+    }
+    int missed = drop_doubles(archive, leftovers);
+    memcpy(entries + archive->entries_length, leftovers,
+           (size_t)archive->leftovers_length * sizeof *leftovers);
+    free(leftovers);
+    return missed;
 }
 
 int tape_archive_scan(struct tape_archive *archive, struct tape_error *error)
 {
-    int status;
-    archive->entries_length = 0;
-    archive->foreign_files = 0;
-    int fd = open_below(archive, archive->directory_fd, "segments", &status, error);
-    if (fd >= 0)
-        status = scan_level(archive, fd, 0, "", error);
+    int status = 0, again = 1;
+    for (int i = 0; again && status == 0 && i < SCANS_MAX; i++) {
+        archive->entries_length = archive->leftovers_length = 0;
+        archive->foreign_files = 0;
+        int fd = open_below(archive, archive->directory_fd, "segments", &status, error);
+        if (fd >= 0)
+            status = scan_level(archive, fd, 0, "", error);
+        again = status == 0 && sort_out(archive, &status, error);
+    }
     if (status < 0) {
-        archive->entries_length = 0;
+        archive->entries_length = archive->leftovers_length = 0;
         return status;
     }
-    if (archive->entries_length > 0)
-        qsort(archive->entries, (size_t)archive->entries_length, sizeof *archive->entries,
-              compare_entries);
-    drop_doubles(archive);
     return archive->entries_length;
+}
+
+const struct tape_archive_entry *tape_archive_leftover(const struct tape_archive *archive,
+                                                       int index)
+{
+    return index >= 0 && index < archive->leftovers_length
+               ? &archive->entries[archive->entries_length + index]
+               : NULL;
 }
 
 const struct tape_archive_entry *tape_archive_entry(const struct tape_archive *archive, int index)
@@ -376,15 +434,25 @@ static int open_day(const struct tape_archive *archive, const char *name, int ma
     return fd;
 }
 
+int tape_archive_open_day(const struct tape_archive *archive,
+                          const struct tape_archive_entry *entry, const char **name,
+                          struct tape_error *error)
+{
+    int day = is_day(entry->name) ? open_day(archive, entry->name, 0) : (errno = EINVAL, -1);
+    if (name != NULL)
+        *name = entry->name + DAY_BYTES;
+    return day >= 0 ? day
+                    : tape_error_errno(error, errno, "segment %06u: open its directory",
+                                       entry->sequence);
+}
+
 struct tape_segment *tape_archive_open_segment(const struct tape_archive *archive,
                                                const struct tape_archive_entry *entry,
                                                struct tape_error *error)
 {
-    int day = is_day(entry->name) ? open_day(archive, entry->name, 0) : (errno = EINVAL, -1);
-    if (day < 0) {
-        tape_error_errno(error, errno, "segment %06u: open its directory", entry->sequence);
+    int day = tape_archive_open_day(archive, entry, NULL, error);
+    if (day < 0)
         return NULL;
-    }
     struct tape_segment *segment =
         tape_segment_open(day, entry->name + DAY_BYTES, archive->id, error);
     close(day);
@@ -438,11 +506,9 @@ struct tape_segment_writer *tape_archive_resume_segment(struct tape_archive *arc
                                                         void *context, uint64_t *torn_bytes,
                                                         struct tape_error *error)
 {
-    int day = is_day(entry->name) ? open_day(archive, entry->name, 0) : (errno = EINVAL, -1);
-    if (day < 0) {
-        tape_error_errno(error, errno, "segment %06u: open its directory", entry->sequence);
+    int day = tape_archive_open_day(archive, entry, NULL, error);
+    if (day < 0)
         return NULL;
-    }
     struct tape_segment_writer *writer = tape_segment_resume(
         day, entry->name + DAY_BYTES, archive->id, count, context, torn_bytes, error);
     close(day);

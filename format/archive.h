@@ -62,6 +62,19 @@ int tape_archive_scan(struct tape_archive *archive, struct tape_error *error);
 const struct tape_archive_entry *tape_archive_entry(const struct tape_archive *archive, int index);
 int tape_archive_foreign_files(const struct tape_archive *archive);
 
+/* tape_archive_leftover(archive, index): what a packing that was cut short left, as the last scan
+ * met it: state 'p': NAME.packing; 'h': NAME.hot beside the NAME.tape that is listed; 't': a
+ * NAME.tape that cannot be opened beside the NAME.hot that is listed. NULL past the last. */
+const struct tape_archive_entry *tape_archive_leftover(const struct tape_archive *archive,
+                                                       int index);
+
+/* tape_archive_open_day(archive, entry, name, error): the directory that the entry lies in, reached
+ * without following symbolic links; *name (may be NULL) is the entry's name in it. The descriptor
+ * is the caller's. A status on failure. */
+int tape_archive_open_day(const struct tape_archive *archive,
+                          const struct tape_archive_entry *entry, const char **name,
+                          struct tape_error *error);
+
 /* tape_archive_open_segment(archive, entry, error): opens and says where: "segment 000007: …". */
 struct tape_segment *tape_archive_open_segment(const struct tape_archive *archive,
                                                const struct tape_archive_entry *entry,

@@ -343,6 +343,35 @@ struct tape_index *tape_index_open(struct tape_archive *archive, int *rebuilt,
     return index;
 }
 
+struct tape_index *tape_index_open_beside(struct tape_archive *archive, struct tape_error *error)
+{
+    char path[PATH_BYTES];
+    int64_t bytes;
+    struct tape_index *index = allocate(archive, error);
+    if (!index)
+        return NULL;
+    index->writes = 1;
+    int status = path_of(archive, path) < 0
+                     ? tape_error_set(error, TAPE_USAGE, "%s: its path is too long", index->name)
+                 : !are_plain(archive, &bytes)
+                     ? distrust(index, error, "it is not a plain file")
+                     : open_handle(index, path, SQLITE_OPEN_READWRITE, error);
+    if (status == 0)
+        status = check(index, CHECK_MAX_BYTES + 1, error);
+    if (status == 0)
+        status = set_journal(index, error);
+    if (status < 0) {
+        tape_index_close(index);
+        return NULL;
+    }
+    return index;
+}
+
+void tape_index_set_patience(struct tape_index *index, int milliseconds)
+{
+    sqlite3_busy_timeout(index->db, milliseconds);
+}
+
 void tape_index_close(struct tape_index *index)
 {
     if (!index)

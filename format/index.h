@@ -26,6 +26,15 @@ enum { TAPE_INDEX_APPLICATION_ID = 0x5450444b, TAPE_INDEX_VERSION = 2 };
 struct tape_index *tape_index_open(struct tape_archive *archive, int *rebuilt,
                                    struct tape_error *error);
 
+/* tape_index_open_beside(archive, error): a second connection for writing to the index.db that
+ * another of this process holds open: it is not made anew, not read whole, and never moved aside.
+ */
+struct tape_index *tape_index_open_beside(struct tape_archive *archive, struct tape_error *error);
+
+/* tape_index_set_patience(index, milliseconds): how long to wait for another connection's
+ * transaction (5000 at first) before begin fails with TAPE_LOCKED. */
+void tape_index_set_patience(struct tape_index *index, int milliseconds);
+
 /* tape_index_open_memory(archive, error): an empty one in memory: for readers of archives without
  * an index, and for verify. */
 struct tape_index *tape_index_open_memory(struct tape_archive *archive, struct tape_error *error);

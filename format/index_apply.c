@@ -61,6 +61,9 @@ int tape_index_fail(struct tape_index *index, struct tape_error *error, const ch
     case SQLITE_FULL:
         status = TAPE_FULL;
         break;
+    case SQLITE_BUSY:
+        status = TAPE_LOCKED;
+        break;
     }
     return tape_error_set(error, status, "%s: %s: %s", index->name, what,
                           sqlite3_errmsg(index->db));
@@ -183,13 +186,13 @@ static int apply_row(struct tape_index *index, int row, const struct tape_summar
     return 0;
 }
 
-static int apply_rows(struct tape_index *index, const struct tape_summary *summary,
-                      struct tape_error *error)
+int tape_index_apply_rows(struct tape_index *index, const struct tape_summary_rows *rows,
+                          struct tape_error *error)
 {
     struct tape_summary_value values[TAPE_SUMMARY_VALUES_MAX];
     size_t at = 0;
     int row;
-    while ((row = tape_summary_rows_next(&summary->rows, &at, values)) >= 0) {
+    while ((row = tape_summary_rows_next(rows, &at, values)) >= 0) {
         if (apply_row(index, row, values) == 0)
             continue;
         int status = tape_index_fail(index, error, row_words[row]);
@@ -208,7 +211,7 @@ int tape_index_apply(struct tape_index *index, const struct tape_summary *summar
     /* a summary that was lost on the way must not become a hole that nobody sees */
     int status =
         summary->base_ordinal == index->now.next_ordinal
-            ? apply_rows(index, summary, error)
+            ? tape_index_apply_rows(index, &summary->rows, error)
             : tape_error_set(error, TAPE_USAGE, "%s: records from %llu come where %llu is expected",
                              index->name, (unsigned long long)summary->base_ordinal,
                              (unsigned long long)index->now.next_ordinal);

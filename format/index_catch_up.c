@@ -5,6 +5,7 @@
 
 #include "format/cursor.h"
 #include "format/index_internal.h"
+#include "format/index_repack.h"
 #include "format/summary_state.h"
 
 enum {
@@ -277,11 +278,50 @@ static int is_of_these(struct tape_index *index, struct tape_archive *archive)
     return same;
 }
 
+/* 1 when some block of the segment is in the index. */
+static int is_in_index(const struct catch_up *run, uint32_t sequence)
+{
+    sqlite3_stmt *statement = NULL;
+    int in_index = 0;
+    if (sqlite3_prepare_v2(run->index->db,
+                           "SELECT 1 FROM segment WHERE segment_id = ?1 AND blocks > 0", -1,
+                           &statement, NULL) == SQLITE_OK) {
+        sqlite3_bind_int64(statement, 1, sequence);
+        in_index = sqlite3_step(statement) == SQLITE_ROW;
+    }
+    sqlite3_finalize(statement);
+    return in_index;
+}
+
+/* Segments that were packed and the index not told, because a crash or a failure came between. 0,
+ * or TAPE_CORRUPT when that cannot be made good: the index is then none of these records. */
+static int take_packed(struct catch_up *run, struct tape_error *error)
+{
+    const struct tape_archive_entry *found;
+    for (int i = 0; (found = tape_archive_entry(run->archive, i)) != NULL; i++) {
+        struct tape_archive_entry entry = *found;
+        if (entry.state != 't' || is_final(run, &entry) || !is_in_index(run, entry.sequence))
+            continue;
+        struct tape_segment *segment = tape_archive_open_segment(run->archive, &entry, NULL);
+        tape_segment_close(segment);
+        if (segment == NULL)
+            continue; /* what it held is in the index; set_segments() tells the rest */
+        int status = tape_index_repack_file(run->index, run->archive, &entry, error);
+        if (status < 0)
+            return status == TAPE_MISSING ? TAPE_CORRUPT : status;
+    }
+    return 0;
+}
+
 static int prepare(struct catch_up *run, struct tape_error *error)
 {
-    int status = 0;
     run->in_block = 0;
-    if (!is_of_these(run->index, run->archive))
+    int status = take_packed(run, error);
+    if (status == TAPE_CORRUPT)
+        run->index->corrupt = 0;
+    else if (status < 0)
+        return status;
+    if (status == TAPE_CORRUPT || !is_of_these(run->index, run->archive))
         status = tape_index_clear(run->index, error);
     return status < 0 ? status : tape_index_load_state(run->index, run->summariser, error);
 }

@@ -74,6 +74,16 @@ int tape_index_load_place(struct tape_index *index, struct tape_error *error);
 /* tape_index_put_identity(index, error): archive id and version, in the open transaction. */
 int tape_index_put_identity(struct tape_index *index, struct tape_error *error);
 
+/* tape_index_apply_rows(index, rows, error): in the open transaction; the place does not move. */
+int tape_index_apply_rows(struct tape_index *index, const struct tape_summary_rows *rows,
+                          struct tape_error *error);
+
+/* tape_index_load_before(index, ordinal, summariser, error): what the rows per block need of the
+ * state that the fold had before record ${ordinal}: the streams' numbers, the connections that were
+ * open, those that had ended. No counts, no gaps, no unfinished messages. */
+int tape_index_load_before(struct tape_index *index, uint64_t ordinal,
+                           struct tape_summariser *summariser, struct tape_error *error);
+
 /* tape_index_rollback(index): ends the transaction, if there is one, without its work. */
 void tape_index_rollback(struct tape_index *index);
 

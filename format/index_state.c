@@ -222,6 +222,15 @@ static int take_counters(struct tape_index *index, struct tape_summariser *summa
     return 0;
 }
 
+static int take_events(struct tape_index *index, struct tape_summariser *summariser,
+                       sqlite3_stmt *statement, struct tape_error *error)
+{
+    (void)index;
+    (void)error;
+    summariser->events = (uint32_t)sqlite3_column_int64(statement, 0);
+    return 0;
+}
+
 static const struct {
     const char *sql;
     int (*take)(struct tape_index *, struct tape_summariser *, sqlite3_stmt *, struct tape_error *);
@@ -253,13 +262,17 @@ static int load(struct tape_index *index, struct tape_summariser *summariser,
             each_row(index, steps[i].sql, index->now.session, steps[i].take, summariser, error);
     if (status < 0)
         return status;
+    summariser->events_run = index->now.next_ordinal / TAPE_SUMMARY_EVENTS_RECORDS;
+    status = each_row(index, "SELECT count(*) FROM event WHERE ordinal >= ?1",
+                      (int64_t)(summariser->events_run * TAPE_SUMMARY_EVENTS_RECORDS), take_events,
+                      summariser, error);
     summariser->session = index->now.session;
     summariser->last_connection = index->now.connection;
     summariser->next_ordinal = summariser->base_ordinal = index->now.next_ordinal;
     summariser->open_since = index->now.resume_ordinal;
     summariser->last_ns = index->now.last_ns;
     summariser->last = NULL;
-    return 0;
+    return status;
 }
 
 int tape_index_load_state(struct tape_index *index, struct tape_summariser *summariser,
@@ -271,4 +284,75 @@ int tape_index_load_state(struct tape_index *index, struct tape_summariser *summ
     index->corrupt = 0;
     status = tape_index_clear(index, error);
     return status < 0 ? status : load(index, summariser, error);
+}
+
+/* ---- before a segment ---- */
+
+static int take_open_before(struct tape_index *index, struct tape_summariser *summariser,
+                            sqlite3_stmt *statement, struct tape_error *error)
+{
+    int64_t number = sqlite3_column_int64(statement, 0);
+    if (number < 1 || number > UINT32_MAX ||
+        summariser->connections == TAPE_SUMMARY_CONNECTIONS_MAX)
+        return contradicts(index, error, "connection");
+    struct tape_summary_connection *connection =
+        tape_summary_connection_restore(summariser, (uint32_t)number);
+    if (!connection)
+        return 0;
+    connection->opened = sqlite3_column_int(statement, 2) != 0;
+    if (connection->opened)
+        connection->venue =
+            tape_summary_venue_find(summariser, (const char *)sqlite3_column_text(statement, 1));
+    return 0;
+}
+
+static int take_numbers_before(struct tape_index *index, struct tape_summariser *summariser,
+                               sqlite3_stmt *statement, struct tape_error *error)
+{
+    int64_t floor = sqlite3_column_int64(statement, 0);
+    int64_t last = sqlite3_column_int64(statement, 1);
+    int64_t session = sqlite3_column_int64(statement, 2);
+    if (floor < 0 || floor > last || last > UINT32_MAX || session < 0 || session > UINT32_MAX)
+        return contradicts(index, error, "connection");
+    summariser->closed_floor = (uint32_t)floor;
+    summariser->last_connection = (uint32_t)last;
+    summariser->session = (uint32_t)session;
+    return 0;
+}
+
+#define SESSION_BEFORE                                                                             \
+    "(SELECT coalesce(max(session_id), 0) FROM connection WHERE first_ordinal < ?1)"
+
+/* A session that has begun and has no connection yet needs nothing: those of the session before it
+ * ended, and are known as such. */
+static const struct {
+    const char *sql;
+    int (*take)(struct tape_index *, struct tape_summariser *, sqlite3_stmt *, struct tape_error *);
+} steps_before[] = {
+    {"SELECT connection_id, venue, coalesce(opened_ordinal < ?1, 0) FROM connection "
+     "WHERE first_ordinal < ?1 AND (closed_ordinal IS NULL OR closed_ordinal >= ?1) "
+     "ORDER BY connection_id",
+     take_open_before},
+    {"SELECT connection_id FROM connection WHERE closed_ordinal < ?1 AND "
+     "coalesce(session_id, 0) = " SESSION_BEFORE,
+     take_closed},
+    {"SELECT coalesce((SELECT max(connection_id) FROM connection WHERE first_ordinal < ?1 AND "
+     "coalesce(session_id, 0) < " SESSION_BEFORE "), 0), "
+     "coalesce((SELECT max(connection_id) FROM connection WHERE first_ordinal < ?1), "
+     "0), " SESSION_BEFORE,
+     take_numbers_before},
+};
+
+int tape_index_load_before(struct tape_index *index, uint64_t ordinal,
+                           struct tape_summariser *summariser, struct tape_error *error)
+{
+    int status = tape_summariser_reset(summariser, error);
+    if (status == 0)
+        status = each_row(index, steps[0].sql, 0, take_stream, summariser, error);
+    for (size_t i = 0; status == 0 && i < sizeof steps_before / sizeof steps_before[0]; i++)
+        status = each_row(index, steps_before[i].sql, (int64_t)ordinal, steps_before[i].take,
+                          summariser, error);
+    summariser->next_ordinal = summariser->base_ordinal = ordinal;
+    summariser->last = NULL;
+    return status;
 }

@@ -335,7 +335,7 @@ static void begin_summary(struct tape_summariser *summariser)
     summariser->rows = (struct tape_summary_rows){0};
     summariser->damage.set = 0;
     summariser->base_ordinal = summariser->next_ordinal;
-    summariser->records = summariser->events = 0;
+    summariser->records = 0;
     summariser->messages = summariser->payload_bytes = 0;
 }
 

@@ -468,8 +468,13 @@ static void put_event(struct event_view *view, size_t bytes)
 {
     struct tape_summariser *summariser = view->summariser;
     struct tape_summary_rows *rows = &summariser->rows;
-    if (summariser->events++ >= TAPE_SUMMARY_EVENTS_MAX)
+    uint64_t events_run = view->record->ordinal / TAPE_SUMMARY_EVENTS_RECORDS;
+    if (events_run != summariser->events_run)
+        summariser->events = 0;
+    summariser->events_run = events_run;
+    if (summariser->events >= TAPE_SUMMARY_EVENTS_MAX)
         return;
+    summariser->events++;
     tape_summary_rows_begin(rows, TAPE_SUMMARY_ROW_EVENT);
     tape_summary_rows_number(rows, (int64_t)view->record->ordinal);
     tape_summary_rows_number(rows, tape_summary_day(summariser, view->record->recv_ns));

@@ -27,8 +27,10 @@ enum {
     TAPE_SUMMARY_PAIRS_MAX = 1 << 18,    /* of open connections and their streams */
     TAPE_SUMMARY_ASKED_MAX = 8192,       /* unanswered streams that a connection remembers */
     TAPE_SUMMARY_CLOSED_MAX = 1 << 20,   /* closed connections of one session remembered */
-    TAPE_SUMMARY_EVENTS_MAX = 1 << 16,   /* event rows in one block */
-    TAPE_SUMMARY_BUCKETS = 4096,         /* of open connections, a power of two */
+    /* event rows among so many records, not in a block: packing cuts blocks otherwise */
+    TAPE_SUMMARY_EVENTS_MAX = 1 << 16,
+    TAPE_SUMMARY_EVENTS_RECORDS = 1 << 20,
+    TAPE_SUMMARY_BUCKETS = 4096, /* of open connections, a power of two */
 };
 
 /* Venue 0 is the empty name: not known. */
@@ -111,14 +113,15 @@ struct tape_summary_connection {
  * less, and those in closed, have ended; open_since is the ordinal since which the feed has never
  * been without an unfinished message, when it has one now. Of the block: records, messages,
  * payload_bytes, first_record, min/max recv ns, and resume_record, where reading must begin to meet
- * the start of every message that was unfinished at first_record.
+ * the start of every message that was unfinished at first_record. events is how many event rows
+ * there are of the run of TAPE_SUMMARY_EVENTS_RECORDS that events_run numbers.
  */
 struct tape_summariser {
     struct tape_feed *feed;
     struct tape_summary_rows rows;
     uint64_t seed; /* of the hashes, so that nobody can choose names that collide */
     uint64_t base_ordinal, next_ordinal, first_record, resume_record, open_since;
-    uint64_t messages, payload_bytes;
+    uint64_t messages, payload_bytes, events_run;
     int64_t last_ns, min_ns, max_ns;
     int64_t next_gap, next_subscription;
     int64_t day_first_ns, day_last_ns, day; /* the last day asked for */
