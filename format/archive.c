@@ -517,6 +517,83 @@ struct tape_segment_writer *tape_archive_resume_segment(struct tape_archive *arc
     return writer;
 }
 
+/* --- deleting --- */
+
+/* The files that bear an entry's name, in the order in which they go: until the last is gone the
+ * segment can be read. */
+static const char *const segment_suffixes[] = {".torn", ".packing", ".hot", ".tape"};
+enum { SEGMENT_SUFFIXES = sizeof segment_suffixes / sizeof segment_suffixes[0] };
+
+static void name_part(const struct tape_archive_entry *entry, int part,
+                      char name[TAPE_ARCHIVE_NAME_BYTES + 8])
+{
+    const char *base = entry->name + DAY_BYTES, *dot = strrchr(base, '.');
+    snprintf(name, TAPE_ARCHIVE_NAME_BYTES + 8, "%.*s%s",
+             dot ? (int)(dot - base) : (int)strlen(base), base, segment_suffixes[part]);
+}
+
+/* A day, and a month, of which nothing is left. A later one may get its first segment just now. */
+static void remove_empty_days(const struct tape_archive *archive,
+                              const struct tape_archive_entry *entry)
+{
+    char path[32];
+    const struct tape_archive_entry *newest =
+        tape_archive_entry(archive, archive->entries_length - 1);
+    if (newest == NULL || strncmp(entry->name, newest->name, DAY_BYTES - 1) >= 0)
+        return;
+    snprintf(path, sizeof path, "segments/%.10s", entry->name);
+    if (unlinkat(archive->directory_fd, path, AT_REMOVEDIR) < 0)
+        return;
+    snprintf(path, sizeof path, "segments/%.7s", entry->name);
+    if (strncmp(entry->name, newest->name, 7) < 0)
+        unlinkat(archive->directory_fd, path, AT_REMOVEDIR);
+}
+
+int tape_archive_measure_segment(const struct tape_archive *archive,
+                                 const struct tape_archive_entry *entry, uint64_t *bytes,
+                                 uint64_t *disk_bytes)
+{
+    char name[TAPE_ARCHIVE_NAME_BYTES + 8];
+    int files = 0, day = is_day(entry->name) ? open_day(archive, entry->name, 0) : -1;
+    *bytes = *disk_bytes = 0;
+    for (int i = 0; day >= 0 && i < SEGMENT_SUFFIXES; i++) {
+        struct stat found;
+        name_part(entry, i, name);
+        if (fstatat(day, name, &found, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISREG(found.st_mode))
+            continue;
+        *bytes += (uint64_t)found.st_size;
+        *disk_bytes += (uint64_t)found.st_blocks * 512;
+        files++;
+    }
+    if (day >= 0)
+        close(day);
+    return files;
+}
+
+int tape_archive_remove_segment(const struct tape_archive *archive,
+                                const struct tape_archive_entry *entry, struct tape_error *error)
+{
+    char name[TAPE_ARCHIVE_NAME_BYTES + 8];
+    int status = 0,
+        day = is_day(entry->name) ? open_day(archive, entry->name, 0) : (errno = EINVAL, -1);
+    if (day < 0)
+        return tape_error_errno(error, errno, "segment %06u: open its directory", entry->sequence);
+    for (int i = 0; status == 0 && i < SEGMENT_SUFFIXES; i++) {
+        name_part(entry, i, name);
+        if (is_plain_file(day, name) && unlinkat(day, name, 0) < 0 && errno != ENOENT)
+            status =
+                tape_error_errno(error, errno, "segment %06u: delete %s", entry->sequence, name);
+    }
+    /* before the next segment is deleted: a power cut must not leave a hole in the middle */
+    if (status == 0 && fsync(day) < 0)
+        status =
+            tape_error_errno(error, errno, "segment %06u: sync its directory", entry->sequence);
+    close(day);
+    if (status == 0)
+        remove_empty_days(archive, entry);
+    return status;
+}
+
 /* --- identity --- */
 
 /* Takes the id from the first segment whose header can be read. 1; 0 when there is no segment that
@@ -552,8 +629,9 @@ static int take_id_from_segments(struct tape_archive *archive, struct tape_error
 /* 1, 0, or a status. */
 static int has_only_our_names(struct tape_archive *archive, struct tape_error *error)
 {
-    static const char *const ours[] = {".",    "..",       "LOCK",         "index.db",
-                                       "ring", "segments", "index.db-wal", "index.db-shm"};
+    static const char *const ours[] = {
+        ".",        "..",           "LOCK",         "index.db",  "ring",
+        "segments", "index.db-wal", "index.db-shm", "pruned.db", "pruned.db.next"};
     int fd = openat(archive->directory_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     DIR *directory = fd < 0 ? NULL : fdopendir(fd);
     if (directory == NULL) {

@@ -95,6 +95,20 @@ struct tape_segment_writer *tape_archive_resume_segment(struct tape_archive *arc
                                                         void *context, uint64_t *torn_bytes,
                                                         struct tape_error *error);
 
+/* tape_archive_measure_segment(archive, entry, bytes, disk_bytes): the lengths of all files that go
+ * with the segment (of any state, and NAME.torn), and what they take of the disk. Returns how many
+ * there are. */
+int tape_archive_measure_segment(const struct tape_archive *archive,
+                                 const struct tape_archive_entry *entry, uint64_t *bytes,
+                                 uint64_t *disk_bytes);
+
+/* tape_archive_remove_segment(archive, entry, error): deletes these files and syncs the directory;
+ * a day of which nothing is left goes, too, unless it is the newest entry's. With the lock held by
+ * this process. Part of the files may be gone when it fails; as long as one of a segment's own is
+ * there it can be read. */
+int tape_archive_remove_segment(const struct tape_archive *archive,
+                                const struct tape_archive_entry *entry, struct tape_error *error);
+
 #ifdef __cplusplus
 }
 #endif

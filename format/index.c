@@ -219,7 +219,7 @@ static int check_identity(struct tape_index *index, struct tape_error *error)
     return same ? 0 : distrust(index, error, "it belongs to another archive");
 }
 
-static int check(struct tape_index *index, int64_t bytes, struct tape_error *error)
+int tape_index_check(struct tape_index *index, int64_t bytes, struct tape_error *error)
 {
     /* asks for the first page: an error here is SQLite's own word on the file */
     int status = execute(index, "SELECT count(*) FROM sqlite_schema", "open", error);
@@ -299,7 +299,7 @@ static int open_for_writing(struct tape_index *index, struct tape_error *error)
         status = set_journal(index, error);
         return status < 0 ? status : create_schema(index, error);
     }
-    status = check(index, bytes, error);
+    status = tape_index_check(index, bytes, error);
     return status < 0 ? status : set_journal(index, error);
 }
 
@@ -357,7 +357,7 @@ struct tape_index *tape_index_open_beside(struct tape_archive *archive, struct t
                      ? distrust(index, error, "it is not a plain file")
                      : open_handle(index, path, SQLITE_OPEN_READWRITE, error);
     if (status == 0)
-        status = check(index, CHECK_MAX_BYTES + 1, error);
+        status = tape_index_check(index, CHECK_MAX_BYTES + 1, error);
     if (status == 0)
         status = set_journal(index, error);
     if (status < 0) {
@@ -405,6 +405,33 @@ struct tape_index *tape_index_open_memory(struct tape_archive *archive, struct t
     return index;
 }
 
+struct tape_index *tape_index_open_bytes(struct tape_archive *archive, const char *name, void *data,
+                                         int64_t bytes, struct tape_error *error)
+{
+    struct tape_index *index = allocate(archive, error);
+    int status = index ? 0 : TAPE_FAILED, given = 0;
+    if (status == 0) {
+        index->writes = 1;
+        index->name = name;
+        status = open_handle(index, ":memory:", SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, error);
+    }
+    if (status == 0) {
+        given = 1; /* whether it succeeds or not, SQLite frees them */
+        if (sqlite3_deserialize(index->db, "main", data, bytes, bytes,
+                                SQLITE_DESERIALIZE_FREEONCLOSE | SQLITE_DESERIALIZE_RESIZEABLE) !=
+            SQLITE_OK)
+            status = tape_index_fail(index, error, "open");
+    }
+    if (status == 0)
+        status = tape_index_check(index, bytes, error);
+    if (!given)
+        sqlite3_free(data);
+    if (status == 0)
+        return index;
+    tape_index_close(index);
+    return NULL;
+}
+
 /* A path as part of a URI. */
 static int escape_path(const char *path, char *to, size_t room)
 {
@@ -440,14 +467,14 @@ static int open_for_reading(struct tape_index *index, int64_t bytes, struct tape
         return tape_error_set(error, TAPE_USAGE, "%s: its path is too long", index->name);
     int status = open_handle(index, path, SQLITE_OPEN_READONLY, error);
     if (status == 0)
-        status = check(index, bytes, error);
+        status = tape_index_check(index, bytes, error);
     /* Without -wal and -shm beside it SQLite wants to make them, which a reader may not. */
     if (status == TAPE_FAILED && stands_alone(index->archive) &&
         escape_path(path, uri, sizeof uri) == 0) {
         close_handle(index);
         status = open_handle(index, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, error);
         if (status == 0)
-            status = check(index, bytes, error);
+            status = tape_index_check(index, bytes, error);
     }
     return status == 0 ? execute(index, "PRAGMA query_only = ON", "open", error) : status;
 }
@@ -472,6 +499,11 @@ struct tape_index *tape_index_open_read(struct tape_archive *archive, struct tap
 uint64_t tape_index_next_ordinal(struct tape_index *index)
 {
     return index->now.next_ordinal;
+}
+
+uint64_t tape_index_pruned_ordinal(struct tape_index *index)
+{
+    return index->now.pruned_ordinal;
 }
 
 uint32_t tape_index_last_session(struct tape_index *index)

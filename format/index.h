@@ -52,6 +52,9 @@ int tape_index_copy(struct tape_index *to, struct tape_index *from, struct tape_
 /* tape_index_next_ordinal(index): the first ordinal that is not in it yet. */
 uint64_t tape_index_next_ordinal(struct tape_index *index);
 
+/* tape_index_pruned_ordinal(index): records before it were pruned; 0 when none were. */
+uint64_t tape_index_pruned_ordinal(struct tape_index *index);
+
 /* The largest session and connection numbers so far, 0 when none. */
 uint32_t tape_index_last_session(struct tape_index *index);
 uint32_t tape_index_last_connection(struct tape_index *index);
@@ -94,6 +97,38 @@ int64_t tape_index_catch_up(struct tape_index *index, struct tape_archive *archi
 int tape_index_compare(struct tape_index *index, struct tape_index *truth,
                        void (*each)(void *context, const char *words), void *context,
                        struct tape_error *error);
+
+/*
+ * What was known at the end of the pruned records, without the rows that were about them alone: the
+ * base that a fold of the segments that are left begins with, so that an index made anew equals the
+ * one that saw them all. In memory; kept in pruned.db. The order that no crash can disturb: open,
+ * advance, save, delete the segment (its note is durable), settle; then the index is pruned.
+ *
+ * tape_index_open_base(archive, pending, error): the one that fits the segments that are there.
+ * NULL with TAPE_MISSING when there is none, with another status when it cannot be used. *pending
+ * (may be NULL): 1 when it was saved and not settled, which comes before another one is saved.
+ */
+struct tape_index *tape_index_open_base(struct tape_archive *archive, int *pending,
+                                        struct tape_error *error);
+
+/* tape_index_advance_base(base, archive, until, error): folds in the records before ${until}, which
+ * begins a segment. 1; 0 when a message that began before it goes on behind it: base is of no
+ * further use then, for the segment before must stay; or a status. An empty index in memory is the
+ * base of an archive of which nothing was pruned. */
+int tape_index_advance_base(struct tape_index *base, struct tape_archive *archive, uint64_t until,
+                            struct tape_error *error);
+
+/* tape_index_save_base(base, archive, error): durable, beside the one that counts so far.
+ * tape_index_settle_base(archive, error): it is the only one now. */
+int tape_index_save_base(struct tape_index *base, struct tape_archive *archive,
+                         struct tape_error *error);
+int tape_index_settle_base(struct tape_archive *archive, struct tape_error *error);
+
+/* tape_index_prune(index, base, archive, error): the index forgets what ${base} has forgotten, in a
+ * transaction of its own; ${archive} was scanned after the deletion. TAPE_USAGE when it has not
+ * come so far. */
+int tape_index_prune(struct tape_index *index, struct tape_index *base,
+                     const struct tape_archive *archive, struct tape_error *error);
 
 /* tape_index_handle(index): the database, for queries by ls and verify; the index's. */
 struct sqlite3;

@@ -7,7 +7,8 @@
 
 -- archive_id, format_version; next_ordinal: the first record that is not folded in yet;
 -- resume_ordinal: reading must begin here to meet the start of every message that was unfinished
--- at next_ordinal; last_ns: of the last record.
+-- at next_ordinal; last_ns: of the last record; pruned_ordinal: records before it were pruned, and
+-- nothing here is about one of them alone (0: none were).
 CREATE TABLE meta(
     key TEXT NOT NULL PRIMARY KEY,
     value TEXT NOT NULL
@@ -68,7 +69,8 @@ CREATE TABLE connection(
 
 -- loss_detectable 0: the venue's numbers of this stream skip by themselves (or there are none), so
 -- that nobody can say whether something is missing. duplicates: messages whose number had been seen.
--- breaks: times the numbers did not follow. open_gap: the gap that the next message will end.
+-- breaks: times the numbers did not follow. open_gap: the gap that the next message will end. All of
+-- it over all records that ever were; pruned_messages and pruned_bytes of them are not there any more.
 CREATE TABLE stream(
     stream_id INTEGER PRIMARY KEY,
     venue TEXT NOT NULL,
@@ -85,6 +87,8 @@ CREATE TABLE stream(
     duplicates INTEGER NOT NULL,
     breaks INTEGER NOT NULL,
     open_gap INTEGER,
+    pruned_messages INTEGER NOT NULL DEFAULT 0,
+    pruned_bytes INTEGER NOT NULL DEFAULT 0,
     UNIQUE(venue, name)
 ) STRICT;
 
@@ -238,6 +242,26 @@ CREATE TABLE event(
     connection_id INTEGER,
     stream_id INTEGER,
     detail TEXT
+) STRICT;
+
+-- Segments that were deleted on purpose, from the notes that were written before: ordinal is the
+-- note's, ns when. The segment held records [first_ordinal, next_ordinal) of first_ns to last_ns;
+-- file_bytes were given back; rule says what asked for it: 'age', 'bytes' or 'free'. A file that
+-- stands all the same (a crash between the note and the deletion) goes with the next pruning.
+CREATE TABLE pruned(
+    segment_id INTEGER PRIMARY KEY,
+    ordinal INTEGER NOT NULL,
+    day INTEGER NOT NULL,
+    ns INTEGER NOT NULL,
+    name TEXT,
+    first_ordinal INTEGER,
+    next_ordinal INTEGER,
+    first_ns INTEGER,
+    last_ns INTEGER,
+    records INTEGER,
+    messages INTEGER,
+    file_bytes INTEGER,
+    rule TEXT
 ) STRICT;
 
 -- Views. Each has `day` (yyyymmdd) and `ts` (seconds, REAL).

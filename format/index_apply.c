@@ -123,6 +123,7 @@ static int put_place(struct tape_index *index, struct tape_error *error)
         {"next_ordinal", (int64_t)index->now.next_ordinal},
         {"resume_ordinal", (int64_t)index->now.resume_ordinal},
         {"last_ns", index->now.last_ns},
+        {"pruned_ordinal", (int64_t)index->now.pruned_ordinal},
     };
     for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
         char text[24];

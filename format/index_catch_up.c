@@ -15,7 +15,8 @@ enum {
 
 /*
  * One run. Invariants: place is where the records of the open summary came from, in_block = 1 when
- * it has any; segment is the open file that headers are looked up in, NULL before the first.
+ * it has any; segment is the open file that headers are looked up in, NULL before the first;
+ * records from ${until} on, and damage behind them, are left alone.
  */
 struct catch_up {
     struct tape_index *index;
@@ -27,7 +28,7 @@ struct catch_up {
     struct tape_cursor_place place;
     int in_block;
     int64_t blocks;
-    uint64_t records;
+    uint64_t records, until;
     void (*progress)(void *context, uint64_t records);
     void *context;
 };
@@ -134,6 +135,9 @@ static int add_all(struct catch_up *run, struct tape_error *error)
     struct tape_cursor_damage damage;
     for (;;) {
         int got = tape_cursor_next(run->cursor, &record, &damage, error);
+        if ((got == 1 && record.ordinal >= run->until) ||
+            (got == 2 && damage.from_ordinal >= run->until))
+            got = 0;
         int status = got == 1 ? add_record(run, &record, error) : got < 0 ? got : 0;
         if (got == 2) {
             status = end_block(run, error);
@@ -208,9 +212,9 @@ static int set_segments(struct catch_up *run, struct tape_error *error)
 
 int tape_index_clear(struct tape_index *index, struct tape_error *error)
 {
-    static const char *const tables[] = {"meta",         "session", "connection", "stream",
-                                         "subscription", "segment", "block",      "block_stream",
-                                         "gap",          "clock",   "delay",      "event"};
+    static const char *const tables[] = {
+        "meta",         "session", "connection", "stream", "subscription", "segment", "block",
+        "block_stream", "gap",     "clock",      "delay",  "event",        "pruned"};
     char sql[64];
     int status = tape_index_begin(index, error);
     for (size_t i = 0; status == 0 && i < sizeof tables / sizeof tables[0]; i++) {
@@ -238,7 +242,8 @@ static int is_empty(struct tape_index *index)
             "UNION ALL SELECT 1 FROM stream UNION ALL SELECT 1 FROM subscription "
             "UNION ALL SELECT 1 FROM block UNION ALL SELECT 1 FROM block_stream "
             "UNION ALL SELECT 1 FROM gap UNION ALL SELECT 1 FROM clock "
-            "UNION ALL SELECT 1 FROM delay UNION ALL SELECT 1 FROM event) LIMIT 1",
+            "UNION ALL SELECT 1 FROM delay UNION ALL SELECT 1 FROM event "
+            "UNION ALL SELECT 1 FROM pruned) LIMIT 1",
             -1, &statement, NULL) == SQLITE_OK)
         empty = sqlite3_step(statement) == SQLITE_DONE;
     sqlite3_finalize(statement);
@@ -313,17 +318,42 @@ static int take_packed(struct catch_up *run, struct tape_error *error)
     return 0;
 }
 
+/* Where segments were pruned since the index was written, it forgets their records, too; one that
+ * begins anew begins with what was known of them. */
+static int follow_base(struct catch_up *run, struct tape_index *base, struct tape_error *error)
+{
+    struct tape_index *index = run->index;
+    uint64_t pruned = base ? base->now.pruned_ordinal : 0;
+    int status = 0;
+    if (!is_of_these(index, run->archive) ||
+        (pruned > index->now.pruned_ordinal && pruned > index->now.next_ordinal))
+        status = tape_index_clear(index, error);
+    else if (pruned > index->now.pruned_ordinal)
+        status = tape_index_prune(index, base, run->archive, error);
+    if (status == 0)
+        status = tape_index_load_state(index, run->summariser, error);
+    if (status < 0 || !base || index->now.next_ordinal > 0)
+        return status;
+    status = tape_index_adopt(index, base, error);
+    return status < 0 ? status : tape_index_load_state(index, run->summariser, error);
+}
+
 static int prepare(struct catch_up *run, struct tape_error *error)
 {
     run->in_block = 0;
+    if (run->until != UINT64_MAX)
+        return tape_index_load_state(run->index, run->summariser, error);
     int status = take_packed(run, error);
-    if (status == TAPE_CORRUPT)
+    if (status == TAPE_CORRUPT) {
         run->index->corrupt = 0;
-    else if (status < 0)
-        return status;
-    if (status == TAPE_CORRUPT || !is_of_these(run->index, run->archive))
         status = tape_index_clear(run->index, error);
-    return status < 0 ? status : tape_index_load_state(run->index, run->summariser, error);
+    }
+    if (status < 0)
+        return status;
+    struct tape_index *base = tape_index_open_base(run->archive, NULL, NULL);
+    status = follow_base(run, base, error);
+    tape_index_close(base);
+    return status;
 }
 
 static int fold(struct catch_up *run, struct tape_error *error)
@@ -333,11 +363,26 @@ static int fold(struct catch_up *run, struct tape_error *error)
         status = seek(run, error);
     if (status == 0)
         status = add_all(run, error);
-    if (status == 0)
+    if (status == 0 && run->until == UINT64_MAX)
         status = set_segments(run, error);
     if (status == 0 && run->index->in_transaction)
         status = tape_index_commit(run->index, error);
     tape_index_rollback(run->index);
+    return status;
+}
+
+int tape_index_fold_until(struct tape_index *index, struct tape_archive *archive,
+                          struct tape_summariser *summariser, uint64_t until,
+                          struct tape_error *error)
+{
+    struct catch_up run = {
+        .index = index, .archive = archive, .summariser = summariser, .until = until};
+    run.cursor = tape_cursor_open(archive, error);
+    if (!run.cursor)
+        return error ? error->status : TAPE_FAILED;
+    int status = fold(&run, error);
+    tape_segment_close(run.segment);
+    tape_cursor_close(run.cursor);
     return status;
 }
 
@@ -349,6 +394,7 @@ int64_t tape_index_catch_up(struct tape_index *index, struct tape_archive *archi
     struct catch_up run = {.index = index,
                            .archive = archive,
                            .summariser = summariser,
+                           .until = UINT64_MAX,
                            .progress = progress,
                            .context = context};
     if (!index->writes || index->in_transaction)

@@ -22,6 +22,7 @@ static const struct {
     {"clock", "SELECT * FROM clock ORDER BY ordinal"},
     {"delay", "SELECT * FROM delay ORDER BY ordinal"},
     {"event", "SELECT * FROM event ORDER BY ordinal"},
+    {"pruned", "SELECT * FROM pruned ORDER BY segment_id"},
 };
 
 /* One comparison. left is the index, right the segments. */

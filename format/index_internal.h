@@ -41,7 +41,7 @@ enum tape_index_statement {
 
 /* What the meta table says. */
 struct tape_index_place {
-    uint64_t next_ordinal, resume_ordinal;
+    uint64_t next_ordinal, resume_ordinal, pruned_ordinal;
     int64_t last_ns;
     uint32_t session, connection; /* the largest */
 };
@@ -68,6 +68,12 @@ int tape_index_fail(struct tape_index *index, struct tape_error *error, const ch
 /* tape_index_statement(index, which): prepared and reset; NULL on failure. */
 struct sqlite3_stmt *tape_index_statement(struct tape_index *index, int which);
 
+/* tape_index_open_bytes(archive, name, data, bytes, error): in memory, from a serialised database
+ * of any origin, checked as a file is; ${data} is from sqlite3_malloc64 and taken over in any case.
+ */
+struct tape_index *tape_index_open_bytes(struct tape_archive *archive, const char *name, void *data,
+                                         int64_t bytes, struct tape_error *error);
+
 /* tape_index_load_place(index, error): now and committed, from the tables. */
 int tape_index_load_place(struct tape_index *index, struct tape_error *error);
 
@@ -89,6 +95,18 @@ void tape_index_rollback(struct tape_index *index);
 
 /* tape_index_clear(index, error): empties every table. */
 int tape_index_clear(struct tape_index *index, struct tape_error *error);
+
+/* tape_index_check(index, bytes, error): is a file of ${bytes} ours and whole? As opening asks. */
+int tape_index_check(struct tape_index *index, int64_t bytes, struct tape_error *error);
+
+/* tape_index_adopt(index, base, error): an empty index becomes what ${base} knows. */
+int tape_index_adopt(struct tape_index *index, struct tape_index *base, struct tape_error *error);
+
+/* tape_index_fold_until(index, archive, summariser, until, error): index_catch_up.c's fold of the
+ * records before ${until} alone, with the damage before it, and without the segments' rows. */
+int tape_index_fold_until(struct tape_index *index, struct tape_archive *archive,
+                          struct tape_summariser *summariser, uint64_t until,
+                          struct tape_error *error);
 
 #ifdef __cplusplus
 }

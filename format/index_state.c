@@ -61,6 +61,8 @@ static int take_meta(struct tape_index *index, struct tape_summariser *summarise
         index->now.next_ordinal = (uint64_t)number;
     else if (strcmp(key, "resume_ordinal") == 0 && number >= 0)
         index->now.resume_ordinal = (uint64_t)number;
+    else if (strcmp(key, "pruned_ordinal") == 0 && number >= 0)
+        index->now.pruned_ordinal = (uint64_t)number;
     else if (strcmp(key, "last_ns") == 0)
         index->now.last_ns = number;
     else
@@ -90,7 +92,8 @@ int tape_index_load_place(struct tape_index *index, struct tape_error *error)
                           "SELECT (SELECT max(session_id) FROM session), "
                           "(SELECT max(connection_id) FROM connection)",
                           0, take_largest, NULL, error);
-    if (status == 0 && index->now.resume_ordinal > index->now.next_ordinal)
+    if (status == 0 && (index->now.resume_ordinal > index->now.next_ordinal ||
+                        index->now.pruned_ordinal > index->now.next_ordinal))
         status = contradicts(index, error, "meta");
     index->committed = index->now;
     return status;
