@@ -123,7 +123,6 @@ static int put_place(struct tape_index *index, struct tape_error *error)
         {"next_ordinal", (int64_t)index->now.next_ordinal},
         {"resume_ordinal", (int64_t)index->now.resume_ordinal},
         {"last_ns", index->now.last_ns},
-        {"pruned_ordinal", (int64_t)index->now.pruned_ordinal},
     };
     for (size_t i = 0; i < sizeof items / sizeof items[0]; i++) {
         char text[24];
@@ -133,6 +132,14 @@ static int put_place(struct tape_index *index, struct tape_error *error)
             return status;
     }
     return 0;
+}
+
+/* Not with every commit: another connection than the recorder's may have pruned meanwhile. */
+int tape_index_put_pruned(struct tape_index *index, struct tape_error *error)
+{
+    char text[24];
+    snprintf(text, sizeof text, "%" PRIu64, index->now.pruned_ordinal);
+    return put_meta(index, "pruned_ordinal", text, error);
 }
 
 int tape_index_put_identity(struct tape_index *index, struct tape_error *error)
@@ -145,7 +152,9 @@ int tape_index_put_identity(struct tape_index *index, struct tape_error *error)
     int status = put_meta(index, "archive_id", id, error);
     if (status == 0)
         status = put_meta(index, "format_version", version, error);
-    return status < 0 ? status : put_place(index, error);
+    if (status == 0)
+        status = put_place(index, error);
+    return status < 0 ? status : tape_index_put_pruned(index, error);
 }
 
 int tape_index_commit(struct tape_index *index, struct tape_error *error)

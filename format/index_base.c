@@ -152,22 +152,26 @@ int tape_index_prune(struct tape_index *index, struct tape_index *base,
                      const struct tape_archive *archive, struct tape_error *error)
 {
     uint64_t before = base->now.pruned_ordinal;
-    if (before > index->now.next_ordinal)
-        return tape_error_set(error, TAPE_USAGE, "%s: it ends before what was pruned", index->name);
     int status = tape_index_begin(index, error);
-    if (status < 0)
-        return status;
-    status = drop_records(index, before, error);
+    /* another connection may have added to it since the last transaction of this one */
+    if (status == 0)
+        status = tape_index_load_place(index, error);
+    if (status == 0 && before > index->now.next_ordinal)
+        status =
+            tape_error_set(error, TAPE_USAGE, "%s: it ends before what was pruned", index->name);
+    if (status == 0)
+        status = drop_records(index, before, error);
     for (int i = 0; status == 0 && i < HISTORIES; i++)
         status = drop_between(index, base, i, error);
     if (status == 0)
         status = drop_segments(index, archive, before, error);
     if (status == 0)
         status = copy_pruned_sums(index, base, error);
-    if (status == 0) {
-        index->now.pruned_ordinal = before;
+    index->now.pruned_ordinal = before;
+    if (status == 0)
+        status = tape_index_put_pruned(index, error);
+    if (status == 0)
         return tape_index_commit(index, error);
-    }
     tape_index_rollback(index);
     return status;
 }
@@ -223,10 +227,11 @@ int tape_index_adopt(struct tape_index *index, struct tape_index *base, struct t
         status = copy_table(index, base, "stream", error);
     if (status == 0)
         status = copy_table(index, base, "pruned", error);
-    if (status == 0) {
-        index->now = base->now;
+    index->now = base->now;
+    if (status == 0)
+        status = tape_index_put_pruned(index, error);
+    if (status == 0)
         return tape_index_commit(index, error);
-    }
     tape_index_rollback(index);
     return status;
 }
@@ -259,7 +264,7 @@ static int forget(struct tape_index *base, uint64_t until, struct tape_error *er
         status = run(base, "UPDATE stream SET pruned_messages = messages, pruned_bytes = bytes",
                      NULL, 0, error);
     base->now.next_ordinal = base->now.resume_ordinal = base->now.pruned_ordinal = until;
-    return status;
+    return status < 0 ? status : tape_index_put_pruned(base, error);
 }
 
 int tape_index_advance_base(struct tape_index *base, struct tape_archive *archive, uint64_t until,

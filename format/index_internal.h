@@ -90,6 +90,9 @@ int tape_index_apply_rows(struct tape_index *index, const struct tape_summary_ro
 int tape_index_load_before(struct tape_index *index, uint64_t ordinal,
                            struct tape_summariser *summariser, struct tape_error *error);
 
+/* tape_index_put_pruned(index, error): now.pruned_ordinal, in the open transaction. */
+int tape_index_put_pruned(struct tape_index *index, struct tape_error *error);
+
 /* tape_index_rollback(index): ends the transaction, if there is one, without its work. */
 void tape_index_rollback(struct tape_index *index);
 
