@@ -352,6 +352,7 @@ static void note_silent(struct event_view *view, int64_t place, struct tape_summ
     X("silence", "stall", "warning")                                                               \
     X("not_delivered", "not_delivered", "warning")                                                 \
     X("sync", NULL, "error")                                                                       \
+    X("pack", NULL, "warning")                                                                     \
     X("index", NULL, "warning")
 
 static const struct {

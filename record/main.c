@@ -17,6 +17,7 @@
 #include "record/clock.h"
 #include "record/import.h"
 #include "record/options.h"
+#include "record/pack_archive.h"
 #include "record/progress.h"
 #include "record/receive.h"
 #include "record/repair.h"
@@ -40,7 +41,8 @@ struct run {
     struct tape_receive *receive;
     sigset_t signals;
     int64_t began_ns;
-    char trouble[256]; /* the last connection failure that was told */
+    char trouble[256];      /* the last connection failure that was told */
+    char pack_trouble[256]; /* that was told */
     int disk_full_told, index_broken_told;
 };
 
@@ -155,6 +157,11 @@ static void tell_store_trouble(struct run *run, const struct tape_store_state *s
         say_warning(&run->progress, "index.db cannot be written: recording goes on, the next start "
                                     "brings it up to date");
     run->index_broken_told = state->index_broken;
+    if (strcmp(state->pack_trouble, run->pack_trouble) != 0) {
+        snprintf(run->pack_trouble, sizeof run->pack_trouble, "%s", state->pack_trouble);
+        if (run->pack_trouble[0] != '\0')
+            say_warning(&run->progress, run->pack_trouble);
+    }
 }
 
 static void tell_trouble(struct run *run, const struct tape_receive_state *state)
@@ -264,6 +271,7 @@ static void fill_store_options(struct run *run, struct tape_store_options *to)
     to->sync_ns = from->sync > 0 ? from->sync : 0;
     to->seal_ns = from->segment_ns;
     to->seal_raw_bytes = (int64_t)from->segment_bytes;
+    to->pack = !from->no_pack;
     to->command = run->command;
     to->say = say_info;
     to->say_context = &run->progress;
@@ -465,6 +473,48 @@ static int repair(struct run *run, struct tape_error *error)
     return lost ? 3 : 0;
 }
 
+static atomic_int pack_stop;
+
+/* The second signal ends it at once: the next start removes what it leaves. */
+static void stop_packing(int signal_number)
+{
+    signal(signal_number, SIG_DFL);
+    atomic_store(&pack_stop, 1);
+}
+
+static void tell_packed(const struct run *run, const struct tape_pack_report *report)
+{
+    double seconds = (double)(tape_clock_monotonic() - run->began_ns) / 1e9;
+    double times =
+        report->bytes_after > 0 ? (double)report->bytes_before / (double)report->bytes_after : 1;
+    if (run->options.quiet)
+        return;
+    if (report->packed == 0 && report->left == 0 && !report->stopped)
+        printf("nothing to pack: %u segments are packed\n", report->segments);
+    else
+        printf("%u segments packed, %" PRIu64 " records: %" PRIu64 " bytes became %" PRIu64
+               " (%.2f to 1) in %.1f s%s\n",
+               report->packed, report->records, report->bytes_before, report->bytes_after, times,
+               seconds, report->stopped ? "; stopped before all were" : "");
+    if (report->left > 0)
+        printf("%u segments are damaged and stay as they are\n", report->left);
+}
+
+static int pack_archive(struct run *run, struct tape_error *error)
+{
+    struct tape_pack_report report;
+    run->began_ns = tape_clock_monotonic();
+    signal(SIGINT, stop_packing);
+    signal(SIGTERM, stop_packing);
+    int status = tape_pack_archive(run->options.archive, run->options.level, &pack_stop,
+                                   &run->progress, &report, error);
+    if (status == 0 || report.packed > 0)
+        tell_packed(run, &report);
+    if (status < 0)
+        return fail(error);
+    return report.left > 0 || report.lost ? 3 : 0;
+}
+
 static void join_command(char command[COMMAND_BYTES], int argc, char **argv)
 {
     size_t used = 0;
@@ -502,6 +552,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is an error like another */
     tape_progress_begin(&run.progress, run.options.log_format, run.options.quiet);
     int code = run.options.repair        ? repair(&run, &error)
+               : run.options.pack        ? pack_archive(&run, &error)
                : run.options.import_file ? import(&run, &error)
                                          : capture(&run, &error);
     free_run(&run);

@@ -7,8 +7,9 @@
 #include "format/distance.h"
 #include "format/ring.h"
 #include "format/segment.h"
+#include "record/pack.h"
 
-enum form { TEXT, FLAG, DURATION, SIZE, COUNT, SYNC, LOG };
+enum form { TEXT, FLAG, DURATION, SIZE, COUNT, SYNC, LEVEL, LOG };
 
 struct option {
     const char *name, *argument, *words;
@@ -169,6 +170,11 @@ static int set_value(struct tape_options *options, const struct option *option, 
         if (!parse_sync(value, field))
             return wrong_value(option, value, "no duration in [1ms, 60s], block or none", error);
         return 0;
+    case LEVEL:
+        *(int *)field = tape_pack_level(value);
+        if (*(int *)field < 0)
+            return wrong_value(option, value, "not warm or cold", error);
+        return 0;
     case LOG:
         if (!parse_log(value, field))
             return wrong_value(option, value, "not auto, text or logfmt", error);
@@ -224,20 +230,45 @@ static int check_ranges(const struct tape_options *options, struct tape_error *e
     return 0;
 }
 
+/* What is to be done other than capture, by the option's name, or NULL. *other: one more, or NULL.
+ */
+static const char *mode_of(const struct tape_options *options, const char **other)
+{
+    const struct {
+        int is_set;
+        const char *name;
+    } modes[] = {
+        {options->import_file != NULL, "import"},
+        {options->repair, "repair"},
+        {options->pack, "pack"},
+    };
+    const char *mode = *other = NULL;
+    for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+        if (modes[i].is_set && mode == NULL)
+            mode = modes[i].name;
+        else if (modes[i].is_set)
+            *other = modes[i].name;
+    }
+    return mode;
+}
+
 /* Options that would have no effect are not passed over: who gives one means something by it. */
-static int check_effect(const struct tape_options *options, const unsigned char *seen,
-                        struct tape_error *error)
+static int check_effect(const char *mode, const unsigned char *seen, struct tape_error *error)
 {
     static const char only_capture[] =
         " url ca for frames busy-poll message-limit deadline handshake-timeout connections ";
-    static const char not_repair[] = " venue profile sync ring segment segment-age ";
+    static const char only_store[] = " venue profile sync ring segment segment-age no-pack ";
+    int is_store = mode == NULL || strcmp(mode, "import") == 0;
     for (int i = 0; i < TABLE_LENGTH; i++) {
         char word[40];
         snprintf(word, sizeof word, " %s ", table[i].name);
-        if (seen[i] &&
-            (strstr(only_capture, word) || (options->repair && strstr(not_repair, word))))
+        if (!seen[i])
+            continue;
+        if ((mode != NULL && strstr(only_capture, word)) || (!is_store && strstr(only_store, word)))
             return tape_error_set(error, TAPE_USAGE, "--%s has no meaning with --%s", table[i].name,
-                                  options->repair ? "repair" : "import");
+                                  mode);
+        if (strcmp(table[i].name, "level") == 0 && (mode == NULL || strcmp(mode, "pack") != 0))
+            return tape_error_set(error, TAPE_USAGE, "--level has no meaning without --pack");
     }
     return 0;
 }
@@ -245,21 +276,21 @@ static int check_effect(const struct tape_options *options, const unsigned char 
 static int check_together(const struct tape_options *options, const unsigned char *seen,
                           struct tape_error *error)
 {
-    if (options->import_file && options->repair)
-        return tape_error_set(error, TAPE_USAGE, "--import and --repair exclude each other");
+    const char *other, *mode = mode_of(options, &other);
+    if (other != NULL)
+        return tape_error_set(error, TAPE_USAGE, "--%s and --%s exclude each other", mode, other);
     if (options->archive == NULL)
         return tape_error_set(error, TAPE_USAGE,
                               "an ARCHIVE directory must be named (tape-record --help)");
     if (options->archive[0] == '\0')
         return tape_error_set(error, TAPE_USAGE, "ARCHIVE is empty (tape-record --help)");
-    if (options->import_file || options->repair) {
-        if (options->streams_count > 0)
-            return tape_error_set(error, TAPE_USAGE, "--%s takes one ARCHIVE, and then \"%.100s\"?",
-                                  options->repair ? "repair" : "import", options->streams[0]);
-        if (check_effect(options, seen, error) < 0)
-            return error->status;
+    if (mode != NULL && options->streams_count > 0)
+        return tape_error_set(error, TAPE_USAGE, "--%s takes one ARCHIVE, and then \"%.100s\"?",
+                              mode, options->streams[0]);
+    if (check_effect(mode, seen, error) < 0)
+        return error->status;
+    if (mode != NULL)
         return check_ranges(options, error);
-    }
     if (options->streams_count == 0 && options->url == NULL)
         return tape_error_set(error, TAPE_USAGE,
                               "no STREAM is named, such as btcusdt@aggTrade (tape-record --help)");
@@ -303,7 +334,7 @@ void tape_options_print_help(FILE *to)
 {
     fputs("usage: tape-record [options] ARCHIVE STREAM...\n"
           "       tape-record [options] --import FILE ARCHIVE\n"
-          "       tape-record --repair ARCHIVE\n\n"
+          "       tape-record --repair | --pack ARCHIVE\n\n"
           "Records an exchange's WebSocket feed into the directory ARCHIVE, exactly as it\n"
           "came, until it is stopped (Ctrl-C). For example:\n\n"
           "  tape-record ./tape btcusdt@aggTrade btcusdt@depth@100ms\n\n",

@@ -30,7 +30,10 @@
     X(quiet, "quiet", NULL, FLAG, "no progress; warnings and errors only")                         \
     X(log_format, "log-format", "FORM", LOG, "auto (default), text or logfmt")                     \
     X(import_file, "import", "FILE", TEXT, "lines \"<ns> <payload>\", plain or .zst; - is stdin")  \
+    X(no_pack, "no-pack", NULL, FLAG, "leave closed files as they were recorded")                  \
     X(repair, "repair", NULL, FLAG, "mend what a dead recorder left, tell, and end")               \
+    X(pack, "pack", NULL, FLAG, "make all closed files smaller, tell, and end")                    \
+    X(level, "level", "WORD", LEVEL, "with --pack: warm (default), or cold: smallest, slow")       \
     X(help, "help", NULL, FLAG, "this text")                                                       \
     X(version, "version", NULL, FLAG, "the version")
 
@@ -43,6 +46,8 @@ typedef uint64_t tape_options_COUNT;   /* 0: not given */
 /* ns > 0: every so often; 0: not given; the two words are negative */
 enum { TAPE_OPTIONS_SYNC_BLOCK = -1, TAPE_OPTIONS_SYNC_NONE = -2 };
 typedef int64_t tape_options_SYNC;
+
+typedef int tape_options_LEVEL; /* enum tape_pack_level */
 
 typedef enum {
     TAPE_OPTIONS_LOG_AUTO,

@@ -158,22 +158,65 @@ static void draw(struct tape_progress *progress, const char *line)
     progress->drawn = 1;
 }
 
-void tape_progress_show(struct tape_progress *progress, const struct tape_progress_figures *figures)
+/* 1 when a line is due, which is then due again later. */
+static int is_due(struct tape_progress *progress, int64_t monotonic_ns)
 {
-    char line[LINE_BYTES];
-    if (progress->quiet || figures->monotonic_ns < progress->due_ns)
-        return;
-    measure_rate(progress, figures);
-    progress->due_ns = figures->monotonic_ns +
-                       (progress->on_terminal ? TAPE_PROGRESS_REDRAW_NS : TAPE_PROGRESS_LINE_NS);
-    if (progress->logfmt)
-        write_logfmt(line, progress, figures);
-    else
-        write_text(line, progress, figures);
+    if (progress->quiet || monotonic_ns < progress->due_ns)
+        return 0;
+    progress->due_ns =
+        monotonic_ns + (progress->on_terminal ? TAPE_PROGRESS_REDRAW_NS : TAPE_PROGRESS_LINE_NS);
+    return 1;
+}
+
+static void show(struct tape_progress *progress, const char *line)
+{
     if (progress->on_terminal)
         draw(progress, line);
     else
         fprintf(stderr, "%s\n", line);
+}
+
+void tape_progress_show(struct tape_progress *progress, const struct tape_progress_figures *figures)
+{
+    char line[LINE_BYTES];
+    if (!is_due(progress, figures->monotonic_ns))
+        return;
+    measure_rate(progress, figures);
+    if (progress->logfmt)
+        write_logfmt(line, progress, figures);
+    else
+        write_text(line, progress, figures);
+    show(progress, line);
+}
+
+void tape_progress_show_packing(struct tape_progress *progress,
+                                const struct tape_progress_packing *packing)
+{
+    char line[LINE_BYTES], in[24], out[24], left[24], time[40];
+    int64_t now = tape_clock_monotonic();
+    if (!is_due(progress, now))
+        return;
+    double seconds = (double)(now - packing->began_ns) / 1e9;
+    double done = packing->of_bytes ? (double)packing->bytes / (double)packing->of_bytes : 1;
+    double left_s = done > 0 ? seconds / done - seconds : 0;
+    if (progress->logfmt) {
+        write_time(time);
+        snprintf(line, sizeof line,
+                 "time=%s level=info msg=packing segments=%u of_segments=%u records=%" PRIu64
+                 " rate=%.1f bytes=%" PRIu64 " of_bytes=%" PRIu64 " packed_bytes=%" PRIu64
+                 " left_s=%.0f",
+                 time, packing->segments, packing->of_segments, packing->records,
+                 (double)packing->records / seconds, packing->bytes, packing->of_bytes,
+                 packing->packed_bytes, left_s);
+    } else {
+        snprintf(
+            line, sizeof line,
+            "packing %.0f %%  %u of %u segments  %s as %s  %.2f M records/s  %s left", 100 * done,
+            packing->segments, packing->of_segments, human_bytes(in, (double)packing->bytes),
+            human_bytes(out, (double)packing->packed_bytes),
+            (double)packing->records / 1e6 / seconds, human_age(left, (int64_t)(left_s * 1e9)));
+    }
+    show(progress, line);
 }
 
 /* Bytes of a control character, C1 ones in UTF-8 too, or of a mark that turns the direction of

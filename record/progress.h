@@ -36,6 +36,19 @@ void tape_progress_begin(struct tape_progress *progress, tape_options_LOG form, 
 void tape_progress_show(struct tape_progress *progress,
                         const struct tape_progress_figures *figures);
 
+/* What is being packed. */
+struct tape_progress_packing {
+    uint32_t segments, of_segments; /* the one at work is not counted */
+    uint64_t records;
+    uint64_t bytes, of_bytes; /* of the files before: done, and all of them */
+    uint64_t packed_bytes;    /* what is done became these */
+    int64_t began_ns;         /* monotonic */
+};
+
+/* tape_progress_show_packing(progress, packing): draws or prints when it is time to. */
+void tape_progress_show_packing(struct tape_progress *progress,
+                                const struct tape_progress_packing *packing);
+
 /* tape_progress_say(progress, level, words): one line at once; level "info" (not when quiet),
  * "warn" or "error". Bytes that could command a terminal are replaced. */
 void tape_progress_say(struct tape_progress *progress, const char *level, const char *words);

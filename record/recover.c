@@ -15,6 +15,7 @@
 #include "format/ring.h"
 #include "format/summary.h"
 #include "record/clock.h"
+#include "record/pack.h"
 
 enum {
     COMPRESSION_LEVEL = 1,
@@ -573,7 +574,11 @@ static int recover_all(struct recovery *recovery, const struct paths *paths,
 {
     struct tape_recover_report *report = recovery->report;
     uint64_t known = recovery->options->known_ordinal;
-    int status = recover_segments(recovery, error);
+    int status = tape_archive_scan(recovery->archive, error);
+    if (status >= 0) {
+        tape_pack_clean(recovery->archive, recovery->options->say, recovery->options->context);
+        status = recover_segments(recovery, error);
+    }
     if (status >= 0)
         status = each_ring(recovery, paths, save_ring, error);
     if (status < 0)

@@ -16,6 +16,7 @@
 #include "format/ring.h"
 #include "format/summary.h"
 #include "record/clock.h"
+#include "record/packer.h"
 #include "record/resume.h"
 #include "record/sync.h"
 #include "record/writer.h"
@@ -60,6 +61,7 @@ struct tape_store {
     struct tape_resume resume;
     struct tape_sync *sync;
     struct tape_writer *writer;
+    struct tape_packer *packer; /* NULL: nothing is packed */
     uint32_t session;
     uint64_t first_ordinal, record_limit;
     /* receive thread */
@@ -455,14 +457,34 @@ static void start_session(struct tape_store *store, const char *command)
     tape_store_tick(store, now);
 }
 
+/* One that cannot be started is told; segments stay as they were recorded then. */
+static void start_packer(struct tape_store *store, const struct tape_store_options *options)
+{
+    struct tape_error error = {0};
+    struct tape_packer_options packer = {
+        .path = tape_archive_path(store->archive),
+        .has_index = store->resume.index != NULL,
+        .store = store,
+    };
+    if (!options->pack)
+        return;
+    store->packer = tape_packer_start(&packer, &error);
+    if (store->packer == NULL && options->say) {
+        tape_error_wrap(&error, "nothing is packed");
+        options->say(options->say_context, error.text);
+    }
+}
+
 static int start_threads(struct tape_store *store, const struct tape_store_options *options,
                          struct tape_error *error)
 {
+    start_packer(store, options);
     struct tape_sync_options sync = {
         .archive = store->archive,
         .ring = store->ring,
         .index = store->resume.index,
         .store = store,
+        .packer = store->packer,
         .mode = options->sync,
         .interval_ns = options->sync_ns ? options->sync_ns : 100000000,
         .durable_ordinal = store->first_ordinal,
@@ -490,8 +512,10 @@ static int start_threads(struct tape_store *store, const struct tape_store_optio
 
 static void free_store(struct tape_store *store)
 {
+    tape_packer_finish(store->packer); /* so that the last index transaction finds no other */
     if (store->sync)
         tape_sync_finish(store->sync);
+    tape_packer_free(store->packer);
     tape_resume_clear(&store->resume);
     tape_ring_free(store->ring);
     if (store->ring_fd >= 0)
@@ -567,6 +591,10 @@ static void fill_state(const struct tape_store *store, const struct tape_writer_
     state->failed = writer->failed;
     state->index_broken = sync.index_broken;
     memcpy(state->message, writer->message, sizeof state->message);
+    struct tape_packer_state packer;
+    tape_packer_read_state(store->packer, &packer);
+    state->packed_segments = packer.segments;
+    memcpy(state->pack_trouble, packer.trouble, sizeof state->pack_trouble);
 }
 
 void tape_store_read_state(const struct tape_store *store, struct tape_store_state *state)
@@ -605,6 +633,7 @@ int tape_store_end(struct tape_store *store, const char *reason, struct tape_sto
                    struct tape_error *error)
 {
     struct tape_writer_state writer;
+    tape_packer_stop(store->packer);
     end_session(store, reason);
     tape_ring_close(store->ring);
     int status = tape_writer_finish(store->writer, &writer, error);

@@ -25,6 +25,7 @@ struct tape_store_options {
     int64_t sync_ns;        /* 0: 100 ms */
     int64_t seal_ns;        /* a segment's greatest age, 0: one hour */
     int64_t seal_raw_bytes; /* a segment's greatest raw size, 0: 256 MiB */
+    int pack;               /* closed segments are packed meanwhile */
     const char *command;    /* for the session's record */
     tape_store_watch *watch;
     void *watch_context;
@@ -108,6 +109,8 @@ struct tape_store_state {
     uint32_t session;
     int disk_full, index_broken, failed; /* failed: the writer cannot go on; message tells */
     char message[256];
+    uint32_t packed_segments;
+    char pack_trouble[256]; /* "": none */
 };
 void tape_store_read_state(const struct tape_store *store, struct tape_store_state *state);
 

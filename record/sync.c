@@ -12,6 +12,11 @@
 #include "record/clock.h"
 #include "record/thread.h"
 
+enum {
+    LOCKED_TRIES = 100, /* a tenth of TAPE_SYNC_INDEX_NS apart, before it is told */
+    LAST_PATIENCE_MS = 5000,
+};
+
 /* A sealed or new segment whose row the index must get with the next transaction. */
 struct segment_row {
     struct segment_row *next;
@@ -43,7 +48,7 @@ struct tape_sync {
     unsigned summaries_count;
     struct segment_row *rows;
     int64_t synced_ns, index_due_ns; /* monotonic */
-    int index_told;
+    int index_told, index_locked;    /* locked: so many tries in a row */
 };
 
 void tape_sync_block_free(struct tape_sync_block *block)
@@ -88,6 +93,7 @@ static void forget_summaries(struct tape_sync *sync)
 static void give_index_up(struct tape_sync *sync)
 {
     atomic_store_explicit(&sync->index_broken, 1, memory_order_relaxed);
+    tape_packer_lose_index(sync->options.packer);
     forget_summaries(sync);
 }
 
@@ -148,10 +154,12 @@ static int fill_transaction(struct tape_sync *sync, struct tape_error *error)
 }
 
 /* A transaction that fails is tried again with the next one, until too much waits; never a reason
- * to stop recording. */
+ * to stop recording. Nor is another connection's transaction waited for: fdatasync is not held up
+ * for the index. */
 static void commit_index(struct tape_sync *sync)
 {
     struct tape_error error = {0};
+    int has_rows = sync->rows != NULL;
     sync->index_due_ns = tape_clock_monotonic() + TAPE_SYNC_INDEX_NS;
     if (sync->summaries == NULL && sync->rows == NULL)
         return;
@@ -162,9 +170,16 @@ static void commit_index(struct tape_sync *sync)
         status = tape_index_commit(sync->options.index, &error);
     if (status >= 0) {
         forget_summaries(sync);
-        sync->index_told = 0;
+        sync->index_told = sync->index_locked = 0;
+        if (has_rows)
+            tape_packer_wake(sync->options.packer);
         return;
     }
+    if (status == TAPE_LOCKED && ++sync->index_locked < LOCKED_TRIES) {
+        sync->index_due_ns = tape_clock_monotonic() + TAPE_SYNC_INDEX_NS / 10;
+        return;
+    }
+    sync->index_locked = 0;
     if (!sync->index_told) {
         sync->index_told = 1;
         tape_error_wrap(&error, "index.db");
@@ -194,6 +209,7 @@ static void seal_segment(struct tape_sync *sync, struct tape_sync_block *order)
         note(sync, "sync", &error);
     }
     keep_row(sync, order->name, order->header.segment);
+    tape_packer_wake(sync->options.packer);
 }
 
 /* Takes the oldest block off the list. */
@@ -314,6 +330,8 @@ static void *run(void *context)
             make_durable(sync);
         if (sync->options.index && (finish || index_due(sync) <= tape_clock_monotonic())) {
             pthread_mutex_unlock(&sync->lock);
+            if (finish) /* the last one, and nothing waits for this thread any more */
+                tape_index_set_patience(sync->options.index, LAST_PATIENCE_MS);
             commit_index(sync);
             pthread_mutex_lock(&sync->lock);
         }
@@ -332,6 +350,8 @@ struct tape_sync *tape_sync_start(const struct tape_sync_options *options, struc
     }
     sync->options = *options;
     sync->synced_ns = tape_clock_monotonic();
+    if (options->index)
+        tape_index_set_patience(options->index, 0);
     atomic_init(&sync->durable_ordinal, options->durable_ordinal);
     atomic_init(&sync->index_broken, options->index == NULL);
     pthread_mutex_init(&sync->lock, NULL);

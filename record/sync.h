@@ -10,6 +10,7 @@
 #include "format/ring.h"
 #include "format/segment.h"
 #include "format/summary.h"
+#include "record/packer.h"
 #include "record/store.h"
 
 enum { TAPE_SYNC_SUMMARIES_MAX = 4096 }; /* that wait for the index; more: it is given up */
@@ -37,9 +38,10 @@ void tape_sync_block_free(struct tape_sync_block *block);
 struct tape_sync_options {
     struct tape_archive *archive; /* its const side only */
     struct tape_ring *ring;
-    struct tape_index *index; /* NULL: none. The sync thread's until finish. */
-    struct tape_store *store; /* for notes */
-    int mode;                 /* enum tape_store_sync */
+    struct tape_index *index;   /* NULL: none. The sync thread's until finish. */
+    struct tape_store *store;   /* for notes */
+    struct tape_packer *packer; /* told of sealed segments; NULL: none */
+    int mode;                   /* enum tape_store_sync */
     int64_t interval_ns;
     uint64_t durable_ordinal; /* at the start */
 };

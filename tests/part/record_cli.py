@@ -45,6 +45,13 @@ USAGE = [
     (["--import", "f", "--repair", "a"], "--import and --repair exclude each other"),
     (["--import", "f", "a", "b"], '--import takes one ARCHIVE, and then "b"?'),
     (["--repair", "a", "b"], '--repair takes one ARCHIVE, and then "b"?'),
+    (["--pack", "a", "b"], '--pack takes one ARCHIVE, and then "b"?'),
+    (["--pack", "--repair", "a"], "--repair and --pack exclude each other"),
+    (["--pack", "--level=hot", "a"], "--level=hot: not warm or cold"),
+    (["--level=cold", "a", "b"], "--level has no meaning without --pack"),
+    (["--level=cold", "--repair", "a"], "--level has no meaning without --pack"),
+    (["--pack", "--no-pack", "a"], "--no-pack has no meaning with --pack"),
+    (["--pack", "--for=1s", "a"], "--for has no meaning with --pack"),
     (["--import", "f"], "an ARCHIVE directory must be named (tape-record --help)"),
 ]
 
@@ -52,6 +59,7 @@ FAILED = [
     (["--import", "/nowhere/at/all", "a"], 1, "/nowhere/at/all: open: No such file or directory"),
     (["--profile=/nowhere", "a", "b@c"], 1, "/nowhere: open: No such file or directory"),
     (["--repair", "nothing-here"], 1, "open nothing-here: open the directory: No such file or directory"),
+    (["--pack", "nothing-here"], 1, "open nothing-here: open the directory: No such file or directory"),
     (["--import", "/dev/null", "/nowhere/archive"], 1,
      "record into /nowhere/archive: make the directory: No such file or directory"),
 ]
