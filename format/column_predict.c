@@ -1,0 +1,320 @@
+#include "format/column_predict.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+unsigned tape_column_contexts(unsigned kind)
+{
+    static const uint8_t contexts[] = {
+#define CONTEXTS(name, number, contexts, lists) [number] = contexts,
+        TAPE_COLUMN_CONTEXT_TABLE(CONTEXTS)
+#undef CONTEXTS
+    };
+    return kind < TAPE_COLUMN_CONTEXT_KINDS ? contexts[kind] : 0;
+}
+
+void tape_column_keys_free(struct tape_column_keys *keys)
+{
+    free(keys->last);
+    free(keys->seen);
+    memset(keys, 0, sizeof *keys);
+}
+
+/* Wrapping sums and differences: the format's arithmetic is modulo 2^64. */
+static inline int64_t plus(int64_t left, int64_t right)
+{
+    return (int64_t)((uint64_t)left + (uint64_t)right);
+}
+
+static inline int64_t minus(int64_t left, int64_t right)
+{
+    return (int64_t)((uint64_t)left - (uint64_t)right);
+}
+
+static inline int64_t floor_divide(int64_t value, int64_t by)
+{
+    int64_t quotient = value / by;
+    return quotient - (value % by < 0);
+}
+
+static inline int64_t time_in_units(int64_t ns, unsigned exponent)
+{
+    static const int64_t powers[TAPE_COLUMN_EXPONENT_MAX + 1] = {
+        1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000, 1000000000};
+    if (exponent == 6) /* the common one: a division by a constant is a multiplication */
+        return floor_divide(ns, 1000000);
+    return floor_divide(ns, powers[exponent]);
+}
+
+static int is_same_or_outer(const struct tape_column_scope *outer,
+                            const struct tape_column_scope *scope)
+{
+    for (; scope != NULL; scope = scope->parent)
+        if (scope == outer)
+            return 1;
+    return 0;
+}
+
+int tape_column_allows(const struct tape_column_prediction *prediction)
+{
+    const struct tape_column *field = prediction->field;
+    switch (prediction->predictor) {
+    case TAPE_COLUMN_NONE:
+    case TAPE_COLUMN_DELTA:
+        return 1;
+    case TAPE_COLUMN_FIELD:
+    case TAPE_COLUMN_FIELD_DELTA:
+    case TAPE_COLUMN_FIELD_PREVIOUS:
+        return field != NULL && field->has_tokens && field->scope == prediction->scope;
+    case TAPE_COLUMN_TIME:
+        return prediction->scope->recv_ns != NULL &&
+               prediction->exponent <= TAPE_COLUMN_EXPONENT_MAX;
+    case TAPE_COLUMN_LIST_DELTA:
+        return prediction->scope->owner != NULL;
+    case TAPE_COLUMN_KEYED:
+        return field != NULL && field->has_tokens && field->dictionary > 0 &&
+               is_same_or_outer(field->scope, prediction->scope);
+    default:
+        return 0;
+    }
+}
+
+/* --- keys --- */
+
+static int prepare_keys(struct tape_column_keys *keys, uint32_t dictionary)
+{
+    if (dictionary > keys->capacity) {
+        free(keys->last);
+        free(keys->seen);
+        keys->last = malloc(dictionary * sizeof *keys->last);
+        keys->seen = malloc(dictionary);
+        keys->capacity = keys->last != NULL && keys->seen != NULL ? dictionary : 0;
+        if (keys->capacity == 0)
+            return TAPE_FAILED;
+    }
+    memset(keys->seen, 0, dictionary);
+    return 0;
+}
+
+/* The key of element i: of its own row, or of the outer one that it lies in. */
+static inline uint64_t find_key(const struct tape_column_prediction *prediction, uint32_t i)
+{
+    for (const struct tape_column_scope *scope = prediction->scope;
+         scope != prediction->field->scope; scope = scope->parent)
+        i = scope->owner[i];
+    return (uint64_t)prediction->field->values[i];
+}
+
+/* --- from residuals to values --- */
+
+static void restore_field(const struct tape_column_prediction *prediction, int64_t *values)
+{
+    const int64_t *field = prediction->field->values;
+    uint32_t count = prediction->scope->count;
+    if (prediction->predictor == TAPE_COLUMN_FIELD) {
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = plus(values[i], field[i]);
+        return;
+    }
+    int64_t carried = prediction->base;
+    if (prediction->predictor == TAPE_COLUMN_FIELD_DELTA) {
+        for (uint32_t i = 0; i < count; i++) {
+            carried = plus(carried, values[i]);
+            values[i] = plus(field[i], carried);
+        }
+        return;
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        values[i] = plus(values[i], carried);
+        carried = field[i];
+    }
+}
+
+static void restore_list(const struct tape_column_prediction *prediction, int64_t *values)
+{
+    const uint32_t *owner = prediction->scope->owner;
+    int64_t first = prediction->base, last = prediction->base;
+    for (uint32_t i = 0; i < prediction->scope->count; i++) {
+        if (i == 0 || owner[i] != owner[i - 1]) {
+            first = plus(first, values[i]);
+            last = first;
+        } else {
+            last = plus(last, values[i]);
+        }
+        values[i] = last;
+    }
+}
+
+static int restore_keyed(const struct tape_column_prediction *prediction,
+                         struct tape_column_keys *keys, int64_t *values)
+{
+    uint32_t dictionary = prediction->field->dictionary;
+    int64_t last = prediction->base;
+    if (prepare_keys(keys, dictionary) < 0)
+        return TAPE_FAILED;
+    for (uint32_t i = 0; i < prediction->scope->count; i++) {
+        uint64_t key = find_key(prediction, i);
+        if (key >= dictionary)
+            return TAPE_CORRUPT;
+        last = plus(values[i], keys->seen[key] ? keys->last[key] : last);
+        keys->seen[key] = 1;
+        keys->last[key] = values[i] = last;
+    }
+    return 0;
+}
+
+int tape_column_restore(const struct tape_column_prediction *prediction,
+                        struct tape_column_keys *keys, int64_t *values)
+{
+    uint32_t count = prediction->scope->count;
+    int64_t carried = prediction->base;
+    switch (prediction->predictor) {
+    case TAPE_COLUMN_NONE:
+        return 0;
+    case TAPE_COLUMN_DELTA:
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = carried = plus(carried, values[i]);
+        return 0;
+    case TAPE_COLUMN_TIME:
+        for (uint32_t i = 0; i < count; i++) {
+            carried = plus(carried, values[i]);
+            values[i] =
+                plus(carried, time_in_units(prediction->scope->recv_ns[i], prediction->exponent));
+        }
+        return 0;
+    case TAPE_COLUMN_LIST_DELTA:
+        restore_list(prediction, values);
+        return 0;
+    case TAPE_COLUMN_KEYED:
+        return restore_keyed(prediction, keys, values);
+    default:
+        restore_field(prediction, values);
+        return 0;
+    }
+}
+
+/* --- from values to residuals --- */
+
+/* The first element of the nearest list before the one that element i begins. */
+static int64_t find_first_before(const struct tape_column_prediction *prediction,
+                                 const int64_t *values, uint32_t i)
+{
+    if (i == 0)
+        return prediction->base;
+    uint32_t at = i - 1;
+    while (!tape_column_is_first(prediction->scope, at))
+        at--;
+    return values[at];
+}
+
+static void difference_list(const struct tape_column_prediction *prediction, const int64_t *values,
+                            uint32_t from, uint32_t count, int64_t *residuals)
+{
+    int known = 0;
+    int64_t first = 0;
+    for (uint32_t i = from; i < from + count; i++) {
+        if (!tape_column_is_first(prediction->scope, i)) {
+            residuals[i - from] = minus(values[i], values[i - 1]);
+            continue;
+        }
+        if (!known)
+            first = find_first_before(prediction, values, i);
+        residuals[i - from] = minus(values[i], first);
+        first = values[i];
+        known = 1;
+    }
+}
+
+static int difference_keyed(const struct tape_column_prediction *prediction,
+                            struct tape_column_keys *keys, const int64_t *values, uint32_t from,
+                            uint32_t count, int64_t *residuals)
+{
+    uint32_t dictionary = prediction->field->dictionary;
+    int64_t last = from == 0 ? prediction->base : values[from - 1];
+    if (prepare_keys(keys, dictionary) < 0)
+        return TAPE_FAILED;
+    for (uint32_t i = from; i < from + count; i++) {
+        uint64_t key = find_key(prediction, i);
+        if (key >= dictionary)
+            return TAPE_CORRUPT;
+        residuals[i - from] = minus(values[i], keys->seen[key] ? keys->last[key] : last);
+        keys->seen[key] = 1;
+        keys->last[key] = last = values[i];
+    }
+    return 0;
+}
+
+static int64_t find_carried(const struct tape_column_prediction *prediction, const int64_t *values,
+                            uint32_t from)
+{
+    if (from == 0)
+        return prediction->base;
+    switch (prediction->predictor) {
+    case TAPE_COLUMN_FIELD_DELTA:
+        return minus(values[from - 1], prediction->field->values[from - 1]);
+    case TAPE_COLUMN_FIELD_PREVIOUS:
+        return prediction->field->values[from - 1];
+    case TAPE_COLUMN_TIME:
+        return minus(values[from - 1],
+                     time_in_units(prediction->scope->recv_ns[from - 1], prediction->exponent));
+    default:
+        return values[from - 1];
+    }
+}
+
+static void difference_field(const struct tape_column_prediction *prediction, const int64_t *values,
+                             uint32_t from, uint32_t count, int64_t *residuals)
+{
+    const int64_t *field = prediction->field->values + from;
+    int64_t carried = find_carried(prediction, values, from);
+    values += from;
+    for (uint32_t i = 0; i < count; i++) {
+        if (prediction->predictor == TAPE_COLUMN_FIELD) {
+            residuals[i] = minus(values[i], field[i]);
+        } else if (prediction->predictor == TAPE_COLUMN_FIELD_DELTA) {
+            int64_t now = minus(values[i], field[i]);
+            residuals[i] = minus(now, carried);
+            carried = now;
+        } else {
+            residuals[i] = minus(values[i], carried);
+            carried = field[i];
+        }
+    }
+}
+
+int tape_column_difference(const struct tape_column_prediction *prediction,
+                           struct tape_column_keys *keys, const int64_t *values, uint32_t from,
+                           uint32_t count, int64_t *residuals)
+{
+    int64_t carried;
+    switch (prediction->predictor) {
+    case TAPE_COLUMN_NONE:
+        memcpy(residuals, values + from, count * sizeof *residuals);
+        return 0;
+    case TAPE_COLUMN_DELTA:
+        carried = find_carried(prediction, values, from);
+        for (uint32_t i = 0; i < count; i++) {
+            residuals[i] = minus(values[from + i], carried);
+            carried = values[from + i];
+        }
+        return 0;
+    case TAPE_COLUMN_TIME:
+        carried = find_carried(prediction, values, from);
+        for (uint32_t i = 0; i < count; i++) {
+            int64_t now =
+                minus(values[from + i],
+                      time_in_units(prediction->scope->recv_ns[from + i], prediction->exponent));
+            residuals[i] = minus(now, carried);
+            carried = now;
+        }
+        return 0;
+    case TAPE_COLUMN_LIST_DELTA:
+        difference_list(prediction, values, from, count, residuals);
+        return 0;
+    case TAPE_COLUMN_KEYED:
+        return difference_keyed(prediction, keys, values, from, count, residuals);
+    default:
+        difference_field(prediction, values, from, count, residuals);
+        return 0;
+    }
+}

@@ -1,0 +1,427 @@
+#include <stdlib.h>
+#include <string.h>
+
+#include "format/column.h"
+#include "format/column_choose.h"
+#include "format/column_cost.h"
+#include "format/column_predict.h"
+#include "format/tans.h"
+
+enum {
+    SAMPLE = 512,
+    SAMPLE_THOROUGH = 8192,
+    PLAN_AGE_MAX = 16, /* blocks that go by one choice */
+    FEW = 16,          /* fewer residuals are not worth a table */
+    NEAR_MAX = 4,      /* how many columns back a context may look */
+};
+
+/* Invariant: residuals, contexts and bits have room for the largest column so far. */
+struct tape_column_writer {
+    int thorough;
+    int64_t *residuals, *scratch;
+    uint8_t *contexts;
+    uint8_t *bits; /* a stream, written from its end */
+    uint32_t capacity;
+    size_t bits_capacity;
+    struct tape_column_keys keys;
+    struct tape_column_histogram histograms[TAPE_COLUMN_CONTEXTS_MAX];
+    struct tape_tans_writer tables[TAPE_COLUMN_CONTEXTS_MAX];
+};
+
+struct tape_column_writer *tape_column_writer_new(int thorough)
+{
+    struct tape_column_writer *writer = calloc(1, sizeof *writer);
+    if (writer == NULL)
+        return NULL;
+    writer->thorough = thorough;
+    writer->scratch = malloc((thorough ? SAMPLE_THOROUGH : SAMPLE) * sizeof *writer->scratch);
+    if (writer->scratch == NULL) {
+        free(writer);
+        return NULL;
+    }
+    return writer;
+}
+
+void tape_column_writer_free(struct tape_column_writer *writer)
+{
+    if (writer == NULL)
+        return;
+    free(writer->residuals);
+    free(writer->scratch);
+    free(writer->contexts);
+    free(writer->bits);
+    tape_column_keys_free(&writer->keys);
+    free(writer);
+}
+
+static int make_room(struct tape_column_writer *writer, uint32_t count)
+{
+    if (count <= writer->capacity)
+        return 1;
+    free(writer->residuals);
+    free(writer->contexts);
+    writer->residuals = malloc(count * sizeof *writer->residuals);
+    writer->contexts = malloc(count);
+    writer->capacity = writer->residuals != NULL && writer->contexts != NULL ? count : 0;
+    return writer->capacity > 0;
+}
+
+/* --- contexts --- */
+
+/* The context of every element: what the reader will see. */
+static void find_contexts(const struct tape_column *column, unsigned kind,
+                          const struct tape_column *beside, uint8_t *contexts)
+{
+    uint8_t class = 0;
+    for (uint32_t i = 0; i < column->scope->count; i++) {
+        switch (kind) {
+        case TAPE_COLUMN_CONTEXT_PREVIOUS:
+            contexts[i] = i == 0 ? 0 : tape_token_class(column->tokens[i - 1]);
+            break;
+        case TAPE_COLUMN_CONTEXT_FIRST:
+            contexts[i] = !tape_column_is_first(column->scope, i);
+            break;
+        case TAPE_COLUMN_CONTEXT_FIRST_PREVIOUS:
+            class = i == 0 ? 0 : tape_token_class(column->tokens[i - 1]);
+            contexts[i] = tape_column_is_first(column->scope, i) ? 0 : 1 + (class < 6 ? class : 6);
+            break;
+        case TAPE_COLUMN_CONTEXT_BESIDE:
+            contexts[i] = tape_token_class(beside->tokens[i]);
+            break;
+        default:
+            contexts[i] = 0;
+        }
+    }
+}
+
+/* Bits that the column takes with one kind of context, tables included; leaves its histograms. */
+static uint64_t count_bits(struct tape_column_writer *writer, const struct tape_column *column,
+                           unsigned kind, const struct tape_column *beside)
+{
+    unsigned contexts = tape_column_contexts(kind);
+    uint64_t bits = 0;
+    memset(writer->histograms, 0, contexts * sizeof writer->histograms[0]);
+    if (contexts == 1) {
+        memset(writer->contexts, 0, column->scope->count);
+        for (uint32_t i = 0; i < column->scope->count; i++)
+            writer->histograms[0].counts[column->tokens[i]]++;
+    } else {
+        find_contexts(column, kind, beside, writer->contexts);
+        for (uint32_t i = 0; i < column->scope->count; i++)
+            writer->histograms[writer->contexts[i]].counts[column->tokens[i]]++;
+    }
+    for (unsigned which = 0; which < contexts; which++) {
+        struct tape_column_histogram *histogram = &writer->histograms[which];
+        uint32_t distinct;
+        for (unsigned token = 0; token < TAPE_TOKENS; token++) {
+            histogram->total += histogram->counts[token];
+            histogram->extra_bits +=
+                (uint64_t)histogram->counts[token] * tape_token_extra((uint8_t)token);
+        }
+        bits += tape_column_cost_bits(histogram, &distinct) +
+                distinct * TAPE_COLUMN_COST_TOKEN_BITS + 8;
+    }
+    return bits;
+}
+
+/* Contexts that look back keep lanes from overlapping: a reader pays for them, so that they must
+ * bring something; less in a cold segment. */
+static uint64_t with_reading(const struct tape_column_writer *writer, unsigned kind, uint64_t bits)
+{
+    if (kind == TAPE_COLUMN_CONTEXT_ALONE)
+        return bits;
+    return bits + bits / (writer->thorough ? 500 : 33);
+}
+
+static void choose_context(struct tape_column_writer *writer, const struct tape_column *before,
+                           uint32_t before_count, const struct tape_column *column,
+                           struct tape_column_plan *plan)
+{
+    uint64_t best = UINT64_MAX;
+    for (unsigned kind = 0; kind < TAPE_COLUMN_CONTEXT_KINDS; kind++) {
+        int lists = kind == TAPE_COLUMN_CONTEXT_FIRST || kind == TAPE_COLUMN_CONTEXT_FIRST_PREVIOUS;
+        int beside = kind == TAPE_COLUMN_CONTEXT_BESIDE;
+        if (lists && column->scope->owner == NULL)
+            continue;
+        for (uint32_t near = beside ? 1 : 0; near <= (beside ? NEAR_MAX : 0u); near++) {
+            const struct tape_column *field = NULL;
+            if (beside) {
+                if (near > before_count)
+                    break;
+                field = &before[before_count - near];
+                if (field->scope != column->scope || !field->has_tokens)
+                    continue;
+            }
+            uint64_t bits = with_reading(writer, kind, count_bits(writer, column, kind, field));
+            if (bits >= best)
+                continue;
+            best = bits;
+            plan->context = (uint8_t)kind;
+            plan->context_column_near = (uint8_t)near;
+        }
+    }
+}
+
+/* --- entropy coding --- */
+
+/* Bits are put before those that are there: what is read first is written last. Invariants: the low
+ * `count` bits of `pending` are the front of the stream and are not at `at` yet; count < 32. */
+struct backward {
+    uint8_t *at;
+    uint64_t pending;
+    unsigned count;
+};
+
+/* At most 32 bits; those above count are zero. */
+static inline void put_before(struct backward *to, uint64_t bits, unsigned count)
+{
+    to->pending = to->pending << count | bits;
+    to->count += count;
+    if (to->count >= 32) {
+        to->count -= 32;
+        to->at -= 4;
+        tape_bytes_put_u32(to->at, (uint32_t)(to->pending >> to->count));
+        to->pending &= (1ull << to->count) - 1;
+    }
+}
+
+static size_t finish(struct backward *to, const uint8_t *end)
+{
+    unsigned padding = (8 - (to->count + 3) % 8) % 8;
+    put_before(to, 0, padding);
+    put_before(to, padding, 3);
+    for (unsigned left = to->count; left > 0; left -= 8)
+        *--to->at = (uint8_t)(to->pending >> (left - 8));
+    return (size_t)(end - to->at);
+}
+
+static inline uint64_t low_bits(uint64_t bits, unsigned count)
+{
+    return bits & ((1ull << count) - 1);
+}
+
+static size_t write_stream(struct tape_column_writer *writer, const struct tape_column *column,
+                           unsigned log, uint8_t *end)
+{
+    struct backward to = {.at = end};
+    uint32_t states[TAPE_TANS_LANES], count = column->scope->count;
+    for (uint32_t i = count; i-- > 0;) {
+        const struct tape_tans_writer *table = &writer->tables[writer->contexts[i]];
+        uint8_t token = column->tokens[i];
+        unsigned extra = tape_token_extra(token);
+        uint32_t *state = &states[i % TAPE_TANS_LANES];
+        if (i + TAPE_TANS_LANES >= count) {
+            *state = table->first[token];
+        } else {
+            const struct tape_tans_rule *rule = &table->rules[token];
+            unsigned bits = (*state + rule->bits) >> 16;
+            put_before(&to, low_bits(*state, bits), bits);
+            *state = table->states[(int32_t)(*state >> bits) + rule->find];
+        }
+        uint64_t rest = low_bits((uint64_t)writer->residuals[i], extra);
+        if (extra > 32)
+            put_before(&to, rest >> 32, extra - 32);
+        put_before(&to, extra > 32 ? rest & UINT32_MAX : rest, extra > 32 ? 32 : extra);
+    }
+    for (uint32_t lane = count < TAPE_TANS_LANES ? count : TAPE_TANS_LANES; lane-- > 0;)
+        put_before(&to, low_bits(states[lane], log), log);
+    return finish(&to, end);
+}
+
+/* Large enough that no state is coarser than the column's size deserves, small enough that its
+ * table is soon built. */
+static unsigned choose_log(const struct tape_column_writer *writer, uint32_t count,
+                           unsigned contexts)
+{
+    unsigned log = 31 - (unsigned)__builtin_clz(count | 1);
+    unsigned most = writer->thorough ? TAPE_TANS_LOG_MAX : TAPE_TANS_LOG_MAX - 1;
+    log = log > TAPE_TANS_LOG_MIN + 1 ? log - 1 : TAPE_TANS_LOG_MIN;
+    log = log > most ? most : log;
+    for (unsigned which = 0; which < contexts; which++) {
+        uint32_t distinct = 0;
+        for (unsigned token = 0; token < TAPE_TOKENS; token++)
+            distinct += writer->histograms[which].counts[token] > 0;
+        while (distinct > 1u << (log - 1) && log < TAPE_TANS_LOG_MAX)
+            log++;
+    }
+    return log;
+}
+
+static void write_table(struct tape_column_writer *writer, struct tape_growing *pool,
+                        unsigned which, unsigned log)
+{
+    const struct tape_column_histogram *histogram = &writer->histograms[which];
+    uint16_t counts[TAPE_TOKENS];
+    uint32_t tokens = TAPE_TOKENS;
+    while (tokens > 0 && histogram->counts[tokens - 1] == 0)
+        tokens--;
+    tape_growing_put_varint(pool, tokens);
+    if (tokens == 0)
+        return;
+    tape_tans_normalise(histogram->counts, tokens, histogram->total, log, counts);
+    for (uint32_t token = 0; token < tokens; token++)
+        tape_growing_put_varint(pool, counts[token]);
+    tape_tans_build_writer(&writer->tables[which], counts, tokens, log);
+}
+
+/* The histograms and contexts of the chosen kind are in the writer. */
+static void write_tans(struct tape_column_writer *writer, struct tape_column_output *output,
+                       uint32_t before_count, const struct tape_column *column,
+                       const struct tape_column_plan *plan)
+{
+    unsigned contexts = tape_column_contexts(plan->context);
+    unsigned log = choose_log(writer, column->scope->count, contexts);
+    uint64_t extra_bits = 0;
+    tape_growing_put_u8(&output->pool, (uint8_t)log);
+    tape_growing_put_u8(&output->pool, plan->context);
+    if (plan->context == TAPE_COLUMN_CONTEXT_BESIDE)
+        tape_growing_put_varint(&output->pool, before_count - plan->context_column_near);
+    for (unsigned which = 0; which < contexts; which++) {
+        write_table(writer, &output->pool, which, log);
+        extra_bits += writer->histograms[which].extra_bits;
+    }
+    size_t most = (extra_bits + (uint64_t)column->scope->count * log) / 8 + 64;
+    if (most > writer->bits_capacity) {
+        free(writer->bits);
+        writer->bits = malloc(most);
+        writer->bits_capacity = writer->bits == NULL ? 0 : most;
+    }
+    if (writer->bits == NULL) {
+        output->bits.failed = 1;
+        return;
+    }
+    uint8_t *end = writer->bits + writer->bits_capacity;
+    size_t bytes = write_stream(writer, column, log, end);
+    tape_growing_put_varint(&output->pool, bytes);
+    tape_growing_put(&output->bits, end - bytes, bytes);
+}
+
+/* --- a column --- */
+
+static uint64_t count_varint_bytes(const int64_t *residuals, uint32_t count)
+{
+    uint64_t bytes = 0;
+    for (uint32_t i = 0; i < count; i++)
+        bytes += 1 + (63 - (unsigned)__builtin_clzll((uint64_t)residuals[i] | 1)) / 7;
+    return bytes;
+}
+
+static void put_header(struct tape_column_output *output,
+                       const struct tape_column_prediction *prediction, uint32_t argument,
+                       uint8_t coder, uint64_t factor)
+{
+    struct tape_growing *pool = &output->pool;
+    tape_growing_put_u8(pool, prediction->predictor);
+    if (prediction->field != NULL)
+        tape_growing_put_varint(pool, argument);
+    else if (prediction->predictor == TAPE_COLUMN_TIME)
+        tape_growing_put_u8(pool, prediction->exponent);
+    tape_growing_put_u8(pool, coder);
+    if ((coder & TAPE_COLUMN_CODER_KIND) != TAPE_COLUMN_CODER_ZERO)
+        tape_growing_put_varint(pool, factor);
+    if (prediction->predictor != TAPE_COLUMN_NONE && prediction->predictor != TAPE_COLUMN_FIELD)
+        tape_growing_put_varint(pool, tape_bytes_zigzag(prediction->base));
+}
+
+/* From the plan, if it is young and still fits. */
+static int recall(const struct tape_column *before, uint32_t before_count,
+                  const struct tape_column *column, const struct tape_column_plan *plan,
+                  struct tape_column_prediction *prediction)
+{
+    if (!plan->known || plan->age >= PLAN_AGE_MAX)
+        return 0;
+    *prediction =
+        (struct tape_column_prediction){.predictor = plan->predictor, .scope = column->scope};
+    if (plan->predictor == TAPE_COLUMN_TIME)
+        prediction->exponent = (uint8_t)plan->argument;
+    else if (plan->predictor != TAPE_COLUMN_NONE && plan->predictor != TAPE_COLUMN_DELTA &&
+             plan->predictor != TAPE_COLUMN_LIST_DELTA) {
+        if (plan->argument >= before_count)
+            return 0;
+        prediction->field = &before[plan->argument];
+    }
+    if (plan->context == TAPE_COLUMN_CONTEXT_BESIDE) {
+        if (plan->context_column_near > before_count)
+            return 0;
+        const struct tape_column *beside = &before[before_count - plan->context_column_near];
+        if (beside->scope != column->scope || !beside->has_tokens)
+            return 0;
+    }
+    return tape_column_allows(prediction);
+}
+
+/* tokens are set; picks varints or tables and writes the rest of the column. */
+static void write_residuals(struct tape_column_writer *writer, struct tape_column_output *output,
+                            const struct tape_column *before, uint32_t before_count,
+                            const struct tape_column *column, struct tape_column_plan *plan,
+                            int fresh, const struct tape_column_prediction *prediction,
+                            uint64_t factor, uint8_t coder)
+{
+    uint32_t count = column->scope->count;
+    uint64_t varint_bytes = count_varint_bytes(writer->residuals, count);
+    const struct tape_column *beside = NULL;
+    uint64_t bits = UINT64_MAX;
+    if (count >= FEW) {
+        if (fresh)
+            choose_context(writer, before, before_count, column, plan);
+        if (plan->context == TAPE_COLUMN_CONTEXT_BESIDE)
+            beside = &before[before_count - plan->context_column_near];
+        bits = count_bits(writer, column, plan->context, beside);
+    }
+    /* The pool's compressor takes a fifth or so off varints. */
+    if (bits / 8 + 8 < varint_bytes * 4 / 5) {
+        put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_TANS, factor);
+        write_tans(writer, output, before_count, column, plan);
+        return;
+    }
+    put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_VARINT, factor);
+    for (uint32_t i = 0; i < count; i++)
+        tape_growing_put_varint(&output->pool, (uint64_t)writer->residuals[i]);
+}
+
+void tape_column_write(struct tape_column_writer *writer, struct tape_column_output *output,
+                       const struct tape_column *before, uint32_t before_count,
+                       struct tape_column *column, struct tape_column_plan *plan)
+{
+    struct tape_column_plan own = {0};
+    struct tape_column_prediction prediction;
+    uint32_t count = column->scope->count;
+    int is_signed, fresh;
+    column->has_tokens = 1;
+    if (count == 0)
+        return;
+    if (!make_room(writer, count)) {
+        output->pool.failed = 1;
+        return;
+    }
+    plan = plan == NULL ? &own : plan;
+    fresh = !recall(before, before_count, column, plan, &prediction);
+    if (fresh) {
+        memset(plan, 0, sizeof *plan);
+        tape_column_choose_predictor(before, before_count, column, &writer->keys, writer->scratch,
+                                     writer->thorough ? SAMPLE_THOROUGH : SAMPLE, writer->thorough,
+                                     &prediction, &plan->argument);
+        plan->known = count >= FEW;
+        plan->predictor = prediction.predictor;
+    }
+    plan->age++;
+    prediction.base = tape_column_find_base(&prediction, column, &writer->keys);
+    if (tape_column_difference(&prediction, &writer->keys, column->values, 0, count,
+                               writer->residuals) < 0) {
+        output->pool.failed = 1;
+        return;
+    }
+    uint64_t factor = tape_column_find_factor(writer->residuals, count, &is_signed);
+    tape_column_scale_down(writer->residuals, count, factor, is_signed);
+    uint64_t any = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        any |= (uint64_t)writer->residuals[i];
+        column->tokens[i] = tape_token_of((uint64_t)writer->residuals[i]);
+    }
+    if (any == 0) {
+        put_header(output, &prediction, plan->argument, TAPE_COLUMN_CODER_ZERO, factor);
+        return;
+    }
+    write_residuals(writer, output, before, before_count, column, plan, fresh, &prediction, factor,
+                    is_signed ? TAPE_COLUMN_CODER_SIGNED : 0);
+}

@@ -1,0 +1,60 @@
+/* Tables of the entropy coder: tabled asymmetric numeral systems over tokens (FORMAT.md, "Entropy
+ * coding"). A token of probability p costs log2(1/p) bits, also where that is less than one. */
+#ifndef TAPE_FORMAT_TANS_H
+#define TAPE_FORMAT_TANS_H
+
+#include <stdint.h>
+
+#include "format/token.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    TAPE_TANS_LOG_MIN = 5,
+    TAPE_TANS_LOG_MAX = 11,
+    TAPE_TANS_STATES_MAX = 1 << TAPE_TANS_LOG_MAX,
+    TAPE_TANS_LANES = 4, /* states that take turns, so that their lookups overlap */
+};
+
+/* One state of a reader's table: what it stands for and how the next is found. */
+struct tape_tans_entry {
+    uint16_t base;
+    uint8_t bits;  /* of the stream that are added to base */
+    uint8_t extra; /* bits of the token that stand before them */
+    uint8_t total; /* both */
+    uint8_t token;
+    uint16_t zero;
+};
+
+/* tape_tans_build_entries(entries, counts, tokens, log): counts[0 .. tokens) add up to 1 << log;
+ * entries has room for as many. */
+void tape_tans_build_entries(struct tape_tans_entry *entries, const uint16_t *counts,
+                             uint32_t tokens, unsigned log);
+
+/* A writer's table. States are X = (1 << log) + the state's number. Of token t: the bits to put out
+ * are (X + rule[t].bits) >> 16, and the next X is states[(X >> bits) + rule[t].find]. */
+struct tape_tans_rule {
+    uint32_t bits;
+    int32_t find;
+};
+struct tape_tans_writer {
+    struct tape_tans_rule rules[TAPE_TOKENS];
+    uint16_t states[TAPE_TANS_STATES_MAX];
+    uint16_t first[TAPE_TOKENS]; /* a state of the token, to begin with */
+};
+
+void tape_tans_build_writer(struct tape_tans_writer *writer, const uint16_t *counts,
+                            uint32_t tokens, unsigned log);
+
+/* tape_tans_normalise(histogram, tokens, total, log, counts): scales a histogram of ${total} > 0 to
+ * counts that add up to 1 << log, at least 1 where the histogram is not 0. At most 1 << log tokens
+ * may occur. */
+void tape_tans_normalise(const uint32_t *histogram, uint32_t tokens, uint32_t total, unsigned log,
+                         uint16_t *counts);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
