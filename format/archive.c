@@ -18,7 +18,8 @@
 enum {
     LOCK_MAX_BYTES = 4096,
     SEGMENTS_MAX = 1 << 20,
-    SCANS_MAX = 4,   /* while one is being packed */
+    SCANS_MAX = 4,   /* while segments are being packed */
+    SETTLED_S = 2,   /* what has not changed for so long did not change while it was read */
     DAY_BYTES = 11,  /* "YYYY/MM/DD" and a zero */
     STAMP_BYTES = 16 /* "YYYYMMDDTHHMMSSZ" */
 };
@@ -39,6 +40,7 @@ struct tape_archive {
     struct tape_archive_entry *entries;
     int entries_length, leftovers_length, entries_capacity;
     int foreign_files;
+    time_t changed_s; /* when a directory last changed, as the last scan met it */
 };
 
 /* What LOCK says. valid = 0: nothing of it counts. */
@@ -223,6 +225,7 @@ static int open_below(struct tape_archive *archive, int fd, const char *name, in
     return below;
 }
 
+/* 1; 0 when it is something else, or nothing (any more). */
 static int is_plain_file(int fd, const char *name)
 {
     struct stat stat;
@@ -235,8 +238,9 @@ static int scan_file(struct tape_archive *archive, int fd, const char *day, cons
     uint32_t sequence;
     char state;
     int known = parse_name(name, day, &sequence, &state);
+    errno = 0;
     if (known == 0 || !is_plain_file(fd, name)) {
-        archive->foreign_files++;
+        archive->foreign_files += known == 0 || errno != ENOENT;
         return 0;
     }
     return known == 1 ? add_entry(archive, day, name, sequence, state, error) : 0;
@@ -275,6 +279,9 @@ static int scan_level(struct tape_archive *archive, int fd, int level, const cha
     }
     if (status == 0 && errno != 0)
         status = tape_error_errno(error, errno, "list segments/%s", path);
+    struct stat after;
+    if (fstat(dirfd(directory), &after) == 0 && after.st_mtime > archive->changed_s)
+        archive->changed_s = after.st_mtime;
     closedir(directory);
     return status;
 }
@@ -362,16 +369,37 @@ static int sort_out(struct tape_archive *archive, int *status, struct tape_error
     return missed;
 }
 
+/* Reads the directories once. 1 when the packing of a segment was met and not the segment. */
+static int list_once(struct tape_archive *archive, int *status, struct tape_error *error)
+{
+    archive->entries_length = archive->leftovers_length = 0;
+    archive->foreign_files = 0;
+    archive->changed_s = 0;
+    int fd = open_below(archive, archive->directory_fd, "segments", status, error);
+    if (fd >= 0)
+        *status = scan_level(archive, fd, 0, "", error);
+    return *status == 0 && sort_out(archive, status, error);
+}
+
+static uint32_t sum_of_sequences(const struct tape_archive *archive)
+{
+    uint32_t sum = (uint32_t)archive->entries_length;
+    for (int i = 0; i < archive->entries_length; i++)
+        sum = tape_crc32c_update(sum, &archive->entries[i].sequence, sizeof(uint32_t));
+    return sum;
+}
+
+/* While a directory is being read a segment in it may get its other name, and neither be met. So
+ * one that has just changed is read until it twice holds the same segments. */
 int tape_archive_scan(struct tape_archive *archive, struct tape_error *error)
 {
-    int status = 0, again = 1;
-    for (int i = 0; again && status == 0 && i < SCANS_MAX; i++) {
-        archive->entries_length = archive->leftovers_length = 0;
-        archive->foreign_files = 0;
-        int fd = open_below(archive, archive->directory_fd, "segments", &status, error);
-        if (fd >= 0)
-            status = scan_level(archive, fd, 0, "", error);
-        again = status == 0 && sort_out(archive, &status, error);
+    int status = 0, settled = 0;
+    uint32_t sum, before = 0;
+    for (int i = 0; !settled && status == 0 && i < SCANS_MAX; i++, before = sum) {
+        time_t began_s = time(NULL);
+        int missed = list_once(archive, &status, error);
+        sum = sum_of_sequences(archive);
+        settled = !missed && ((i > 0 && sum == before) || archive->changed_s < began_s - SETTLED_S);
     }
     if (status < 0) {
         archive->entries_length = archive->leftovers_length = 0;

@@ -4,15 +4,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/archive_current.h"
+
 enum { AT_END = 0, GO_ON = 1, GOT_RECORD = 1, GOT_DAMAGE = 2 };
 
 /*
  * Invariants:
  * - segment is the open one (NULL before the first), entry a copy of how it was found; block is the
  *   index of the next block to look at, `in_block` = 1 while reader still has records of the one
- *   before;
- * - every record with an ordinal < next_ordinal was given, sought past, filtered or told lost;
- *   `anchored` = 0: nothing was given yet and the archive may begin anywhere (pruned);
+ *   before, whose header is place_header;
+ * - every record with an ordinal < next_ordinal was given, sought past, filtered or told lost (of
+ *   the open block: was given or is not selected, up to its end once in_block = 0); `anchored` = 0:
+ *   nothing was given yet and the archive may begin anywhere (pruned);
+ * - passed_ordinal <= next_ordinal is as far as that, but for what was told lost since;
  * - damages up to index damages_seen of the segment were noted, so was its tail when tail_seen = 1;
  * - pending.verdict != 0: a hole that was noted and not told yet: what it lost shows only at the
  * next good block, for a later segment may hold the same records again; pending_to is what it must
@@ -28,7 +32,7 @@ struct tape_cursor {
     uint32_t block, damages_seen;
     int in_block, tail_seen;
     int anchored, seeking;
-    uint64_t next_ordinal;
+    uint64_t next_ordinal, passed_ordinal;
     int64_t last_recv_ns, from_recv_ns;
     int skip_time; /* records before from_recv_ns are passed over until the first that is not */
     struct tape_cursor_damage pending;
@@ -38,7 +42,17 @@ struct tape_cursor {
     int (*wants)(void *context, const struct tape_segment *segment, uint32_t block);
     void *wants_context;
     struct tape_cursor_place place;
+    struct tape_block_header place_header;
+    uint64_t blocks_read;
 };
+
+/* No record before it will be given any more. */
+static void pass_to(struct tape_cursor *cursor, uint64_t ordinal)
+{
+    if (ordinal > cursor->next_ordinal)
+        cursor->next_ordinal = ordinal;
+    cursor->passed_ordinal = cursor->next_ordinal;
+}
 
 /* --- damage --- */
 
@@ -109,17 +123,6 @@ static void leave_segment(struct tape_cursor *cursor)
     cursor->in_block = 0;
 }
 
-/* The listed segment with the lowest sequence above after, or NULL. */
-static const struct tape_archive_entry *entry_after(const struct tape_archive *archive,
-                                                    uint32_t after)
-{
-    const struct tape_archive_entry *entry;
-    for (int i = 0; (entry = tape_archive_entry(archive, i)) != NULL; i++)
-        if (entry->sequence > after)
-            return entry;
-    return NULL;
-}
-
 static void enter_segment(struct tape_cursor *cursor, struct tape_segment *segment,
                           const struct tape_archive_entry *entry)
 {
@@ -137,39 +140,28 @@ static void enter_segment(struct tape_cursor *cursor, struct tape_segment *segme
 static int is_growing(struct tape_cursor *cursor, uint32_t sequence)
 {
     struct tape_archive_owner owner;
-    return entry_after(cursor->archive, sequence) == NULL &&
+    return tape_archive_after(cursor->archive, sequence) == NULL &&
            tape_archive_read_owner(cursor->archive, &owner, NULL) == 0 && owner.held && !owner.ours;
 }
 
-/* Opens the entry. GO_ON; AT_END when it is only being made; GOT_DAMAGE when it cannot be read,
- * which is noted; or a status. A name that vanished was packed meanwhile: the listing is made anew.
- */
-static int open_entry(struct tape_cursor *cursor, struct tape_archive_entry entry,
+/* Opens the entry, which then tells what was opened. GO_ON; AT_END when it is only being made;
+ * GOT_DAMAGE when it cannot be read, which is noted, or was pruned meanwhile, which the next one
+ * tells; or a status. */
+static int open_entry(struct tape_cursor *cursor, struct tape_archive_entry *entry,
                       struct tape_segment **segment, struct tape_error *error)
 {
     struct tape_error inner = {0};
-    for (int attempt = 0; attempt < 2; attempt++) {
-        *segment = tape_archive_open_segment(cursor->archive, &entry, &inner);
-        if (*segment != NULL)
-            return GO_ON;
-        if (inner.status != TAPE_FAILED || attempt > 0)
-            break;
-        int length = tape_archive_scan(cursor->archive, error);
-        if (length < 0)
-            return length;
-        const struct tape_archive_entry *again = entry_after(cursor->archive, entry.sequence - 1);
-        if (again == NULL || again->sequence != entry.sequence)
-            break;
-        entry = *again;
-    }
-    if (inner.status == TAPE_TORN && is_growing(cursor, entry.sequence))
+    int got = tape_archive_open_current(cursor->archive, entry, segment, &inner);
+    if (got >= 0)
+        return got == 1 ? GO_ON : GOT_DAMAGE;
+    if (got == TAPE_TORN && is_growing(cursor, entry->sequence))
         return AT_END;
-    if (inner.status == TAPE_FAILED) {
+    if (got == TAPE_FAILED) {
         if (error != NULL)
             *error = inner;
-        return inner.status;
+        return got;
     }
-    note_damage(cursor, inner.status == TAPE_LIMIT ? TAPE_CORRUPT : inner.status, inner.text);
+    note_damage(cursor, got == TAPE_LIMIT ? TAPE_CORRUPT : got, inner.text);
     return GOT_DAMAGE;
 }
 
@@ -178,12 +170,12 @@ static int next_segment(struct tape_cursor *cursor, struct tape_error *error)
 {
     for (;;) {
         const struct tape_archive_entry *found =
-            entry_after(cursor->archive, cursor->last_sequence);
+            tape_archive_after(cursor->archive, cursor->last_sequence);
         if (found == NULL)
             return AT_END;
         struct tape_archive_entry entry = *found;
         struct tape_segment *segment;
-        int status = open_entry(cursor, entry, &segment, error);
+        int status = open_entry(cursor, &entry, &segment, error);
         if (status <= 0)
             return status;
         cursor->before_sequence = cursor->last_sequence;
@@ -200,10 +192,13 @@ static int next_segment(struct tape_cursor *cursor, struct tape_error *error)
 static int is_rewritten(struct tape_cursor *cursor)
 {
     struct tape_segment_info info;
-    const struct tape_archive_entry *after = entry_after(cursor->archive, cursor->entry.sequence);
-    struct tape_segment *segment =
-        after == NULL ? NULL : tape_archive_open_segment(cursor->archive, after, NULL);
-    if (segment == NULL)
+    struct tape_segment *segment;
+    const struct tape_archive_entry *after =
+        tape_archive_after(cursor->archive, cursor->entry.sequence);
+    if (after == NULL)
+        return 0;
+    struct tape_archive_entry entry = *after;
+    if (tape_archive_open_current(cursor->archive, &entry, &segment, NULL) != 1)
         return 0;
     tape_segment_read_info(segment, &info);
     tape_segment_close(segment);
@@ -243,7 +238,7 @@ static int pass_over(struct tape_cursor *cursor, const struct tape_block_header 
         (!cursor->skip_time || header->max_recv_ns >= cursor->from_recv_ns))
         return 0;
     if (end > cursor->next_ordinal)
-        cursor->next_ordinal = end;
+        pass_to(cursor, end);
     if (cursor->seeking)
         cursor->pending.verdict = 0;
     cursor->block++;
@@ -264,6 +259,7 @@ static int open_block(struct tape_cursor *cursor, const struct tape_segment_entr
         return status;
     }
     cursor->block++;
+    cursor->blocks_read++;
     if (status < 0) {
         note_damage(cursor, status, inner.text);
         cursor->pending_to = entry->header.first_ordinal + entry->header.records;
@@ -273,6 +269,7 @@ static int open_block(struct tape_cursor *cursor, const struct tape_segment_entr
     cursor->place.segment = cursor->entry.sequence;
     cursor->place.block = entry->header.number;
     cursor->place.offset = entry->offset;
+    cursor->place_header = entry->header;
     if (!entry->header_damaged)
         return GO_ON;
     char text[128];
@@ -307,7 +304,7 @@ static int next_block(struct tape_cursor *cursor, struct tape_cursor_damage *dam
         return tell_damage(cursor, cursor->next_ordinal, header->min_recv_ns, damage);
     if (cursor->wants != NULL &&
         !cursor->wants(cursor->wants_context, cursor->segment, cursor->block)) {
-        cursor->next_ordinal = header->first_ordinal + header->records;
+        pass_to(cursor, header->first_ordinal + header->records);
         cursor->block++;
         return GO_ON;
     }
@@ -323,9 +320,9 @@ static int refresh_segment(struct tape_cursor *cursor, struct tape_error *error)
     int status = tape_segment_refresh(cursor->segment, &inner);
     if (status == TAPE_TORN) {
         struct tape_archive_entry entry = cursor->entry;
-        struct tape_segment *segment = tape_archive_open_segment(cursor->archive, &entry, &inner);
-        status = segment == NULL ? inner.status : 1;
-        if (segment != NULL) {
+        struct tape_segment *segment;
+        status = tape_archive_open_current(cursor->archive, &entry, &segment, &inner);
+        if (status == 1) {
             enter_segment(cursor, segment, &entry);
             cursor->seeking = 1; /* its damages were told */
         }
@@ -354,7 +351,7 @@ static int end_of_segment(struct tape_cursor *cursor, struct tape_error *error)
     if (cursor->info.tail != 0 && !cursor->tail_seen)
         note_tail(cursor);
     /* Stay in the last one: a recorder may resume it. */
-    if (entry_after(cursor->archive, cursor->entry.sequence) == NULL)
+    if (tape_archive_after(cursor->archive, cursor->entry.sequence) == NULL)
         return AT_END;
     leave_segment(cursor);
     return GO_ON;
@@ -366,7 +363,7 @@ static int next_in_block(struct tape_cursor *cursor, struct tape_record *record)
     while (tape_block_next(cursor->reader, record) == 1) {
         if (record->ordinal < cursor->next_ordinal)
             continue;
-        cursor->next_ordinal = record->ordinal + 1;
+        pass_to(cursor, record->ordinal + 1);
         if (cursor->skip_time && record->recv_ns < cursor->from_recv_ns)
             continue;
         cursor->skip_time = 0;
@@ -374,6 +371,8 @@ static int next_in_block(struct tape_cursor *cursor, struct tape_record *record)
         cursor->last_recv_ns = record->recv_ns;
         return GOT_RECORD;
     }
+    /* What the selection left out behind the last one given. */
+    pass_to(cursor, cursor->place_header.first_ordinal + cursor->place_header.records);
     cursor->in_block = 0;
     return 0;
 }
@@ -412,7 +411,7 @@ int tape_cursor_refresh(struct tape_cursor *cursor, struct tape_error *error)
     int length = tape_archive_scan(cursor->archive, error);
     if (length < 0)
         return length;
-    return entry_after(cursor->archive, cursor->last_sequence) != NULL;
+    return tape_archive_after(cursor->archive, cursor->last_sequence) != NULL;
 }
 
 /* --- opening and seeking --- */
@@ -442,48 +441,53 @@ void tape_cursor_close(struct tape_cursor *cursor)
     free(cursor);
 }
 
-/* Opens listed segment ${index} for a look. 1 with what it says, 0 when it cannot be read or holds
- * no blocks. */
-static int probe(struct tape_cursor *cursor, int index, struct tape_segment_info *info)
+/* Opens a listed segment for a look. 1 with what it says, 0 when it cannot be read or holds no
+ * blocks. The list may be another one after it. */
+static int probe(struct tape_cursor *cursor, const struct tape_archive_entry *listed,
+                 struct tape_segment_info *info)
 {
-    struct tape_segment *segment = tape_archive_open_segment(
-        cursor->archive, tape_archive_entry(cursor->archive, index), NULL);
-    if (segment == NULL)
+    struct tape_archive_entry entry = *listed;
+    struct tape_segment *segment;
+    if (tape_archive_open_current(cursor->archive, &entry, &segment, NULL) != 1)
         return 0;
     tape_segment_read_info(segment, info);
     tape_segment_close(segment);
     return info->blocks > 0;
 }
 
-/* The last listed segment that begins at or before ordinal, or -1. */
-static int find_by_ordinal(struct tape_cursor *cursor, int length, uint64_t ordinal)
+/* The sequence of the last listed segment that begins at or before ordinal, or 0. */
+static uint32_t find_by_ordinal(struct tape_cursor *cursor, uint64_t ordinal)
 {
     struct tape_segment_info info;
-    int low = -1, high = length; /* low begins at or before, high after, or is the end */
-    while (high - low > 1) {
-        int middle = low + (high - low) / 2, at = middle;
-        while (at < high && !probe(cursor, at, &info))
-            at++;
-        if (at < high && info.first_ordinal <= ordinal)
+    const struct tape_archive_entry *entry;
+    /* low begins at or before, or is none; what is from high on begins after, or is none */
+    uint64_t low = 0, high = (uint64_t)UINT32_MAX + 1;
+    while (high - low > 1 && tape_archive_after(cursor->archive, (uint32_t)low) != NULL) {
+        uint64_t middle = low + (high - low) / 2, at = middle - 1;
+        int found = 0;
+        while (!found && (entry = tape_archive_after(cursor->archive, (uint32_t)at)) != NULL &&
+               entry->sequence < high) {
+            at = entry->sequence;
+            found = probe(cursor, entry, &info);
+        }
+        if (found && info.first_ordinal <= ordinal)
             low = at;
         else
             high = middle;
     }
-    return low;
+    return (uint32_t)low;
 }
 
-/* Forgets where the cursor was; the next segment will be the listed one of that index. */
-static int restart(struct tape_cursor *cursor, int index)
+/* Forgets where the cursor was; the next segment will be the first listed from sequence on. */
+static void restart(struct tape_cursor *cursor, uint32_t sequence)
 {
-    const struct tape_archive_entry *before = tape_archive_entry(cursor->archive, index - 1);
     leave_segment(cursor);
-    cursor->last_sequence = before == NULL ? 0 : before->sequence;
+    cursor->last_sequence = sequence > 0 ? sequence - 1 : 0;
     cursor->before_sequence = 0;
     cursor->pending.verdict = 0;
     cursor->skip_time = 0;
     cursor->seeking = 1;
     cursor->last_recv_ns = 0;
-    return 0;
 }
 
 int tape_cursor_seek_ordinal(struct tape_cursor *cursor, uint64_t ordinal, struct tape_error *error)
@@ -491,28 +495,35 @@ int tape_cursor_seek_ordinal(struct tape_cursor *cursor, uint64_t ordinal, struc
     int length = tape_archive_scan(cursor->archive, error);
     if (length < 0)
         return length;
-    int index = find_by_ordinal(cursor, length, ordinal);
-    restart(cursor, index < 0 ? 0 : index);
+    uint32_t sequence = find_by_ordinal(cursor, ordinal);
+    restart(cursor, sequence);
     /* Before the archive's first record nothing is missing. */
-    cursor->anchored = index >= 0;
-    cursor->next_ordinal = ordinal;
+    cursor->anchored = sequence > 0;
+    cursor->next_ordinal = cursor->passed_ordinal = ordinal;
     return 0;
 }
 
 int tape_cursor_seek_time(struct tape_cursor *cursor, int64_t ns, struct tape_error *error)
 {
     struct tape_segment_info info;
+    uint32_t before = 0;
     int length = tape_archive_scan(cursor->archive, error);
     if (length < 0)
         return length;
     /* One after the other: where clocks were stepped no order of times can be relied on. */
-    int index = 0;
-    while (index < length - 1 && !(probe(cursor, index, &info) && info.max_recv_ns >= ns))
-        index++;
-    restart(cursor, index);
+    for (;;) {
+        const struct tape_archive_entry *entry = tape_archive_after(cursor->archive, before);
+        uint32_t sequence = entry == NULL ? 0 : entry->sequence;
+        if (entry == NULL || tape_archive_after(cursor->archive, sequence) == NULL ||
+            (probe(cursor, entry, &info) && info.max_recv_ns >= ns))
+            break;
+        before = sequence;
+    }
+    restart(cursor, before + 1);
     cursor->anchored = 0;
     cursor->skip_time = 1;
     cursor->from_recv_ns = ns;
+    cursor->passed_ordinal = 0;
     return 0;
 }
 
@@ -523,6 +534,26 @@ void tape_cursor_set_block_filter(struct tape_cursor *cursor,
 {
     cursor->wants = wants;
     cursor->wants_context = context;
+}
+
+void tape_cursor_select(struct tape_cursor *cursor, tape_block_wants *wants, void *context)
+{
+    tape_block_select(cursor->reader, wants, context);
+}
+
+uint64_t tape_cursor_passed_ordinal(const struct tape_cursor *cursor)
+{
+    return cursor->passed_ordinal;
+}
+
+uint64_t tape_cursor_blocks_read(const struct tape_cursor *cursor)
+{
+    return cursor->blocks_read;
+}
+
+void tape_cursor_read_header(const struct tape_cursor *cursor, struct tape_block_header *header)
+{
+    *header = cursor->place_header;
 }
 
 void tape_cursor_read_place(const struct tape_cursor *cursor, struct tape_cursor_place *place)

@@ -440,6 +440,12 @@ int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
     return push_plain(feed, record, message) ? 1 : push_any(feed, record, message, error);
 }
 
+void tape_feed_pass(struct tape_feed *feed, uint64_t from, uint64_t to)
+{
+    if (feed->open > 0 && from == feed->last_ordinal + 1 && to > from)
+        feed->last_ordinal = to - 1;
+}
+
 int tape_feed_cut(struct tape_feed *feed, struct tape_message *message)
 {
     struct assembly *first = feed->cuts;

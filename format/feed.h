@@ -60,9 +60,15 @@ void tape_feed_free(struct tape_feed *feed);
  * kind BAD, never an error: a record flagged bad, partial or after_close, one that is no whole
  * frame, a fragment out of place; of a message above 16 MiB the record that made it so (the rest of
  * it is passed over). The records of one connection come in order; several connections may be
- * mixed. Records come without holes in their ordinals, or an open message is cut. */
+ * mixed. Records come without holes in their ordinals (see tape_feed_pass), or an open message is
+ * cut. */
 int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
                    struct tape_message *message, struct tape_error *error);
+
+/* tape_feed_pass(feed, from, to): before the push of a record: records [from, to) were whole data
+ * messages that nobody asks for, and are left out. That is no hole, and cuts nothing. (A hole
+ * before ${from} stays one.) */
+void tape_feed_pass(struct tape_feed *feed, uint64_t from, uint64_t to);
 
 /* tape_feed_cut(feed, message): after a push: 1 with a message of kind BAD that will never be
  * whole, because the record ended its connection (or began a session, or came after a hole); its

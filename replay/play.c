@@ -372,6 +372,7 @@ static int finish(struct play *play, int status, int64_t began_ns, struct tape_e
     receipt->stretched_ns = play->pace.stretched_ns;
     receipt->clock_steps = play->pace.steps;
     receipt->overruns = state.overruns;
+    receipt->blocks_read = state.blocks_read;
     if (receipt->end == TAPE_RECEIPT_ARCHIVE && !play->options->to.given)
         tell_left(play, state.next_ordinal);
     if (play->options->json)

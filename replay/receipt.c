@@ -132,6 +132,7 @@ int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tap
     put_emitted(object, receipt);
     put_pace(object, receipt);
     tape_object_put_count(object, "overruns", receipt->overruns);
+    tape_object_put_count(object, "blocks_read", receipt->blocks_read);
     tape_object_put_count(object, "damages_total", (uint64_t)tape_source_damages(source));
     cJSON_AddItemToObject(object, "damages", damage_objects(source));
     return tape_object_print(object, to);

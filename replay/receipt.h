@@ -41,6 +41,7 @@ struct tape_receipt {
     int64_t stretched_ns;
     uint64_t clock_steps;
     uint64_t overruns;
+    uint64_t blocks_read; /* and decompressed */
 };
 
 /* tape_receipt_print(receipt, source, to): one or two lines for people. source tells the damages.

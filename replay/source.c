@@ -23,20 +23,47 @@ static int out_of_memory(struct tape_error *error)
     return tape_error_set(error, TAPE_FAILED, "out of memory");
 }
 
-/* Blocks are passed over by time only: a block without the streams asked for may hold fragments of
- * a message that ends in the next. While a message is open nothing is passed over. */
+/* A name of this length may be the beginning of a longer one: footers cut them. */
+enum { NAME_MAY_BE_CUT_BYTES = TAPE_SEGMENT_STREAM_NAME_MAX_BYTES - 3 };
+
+static int wants_stream(void *context, const char *stream, size_t bytes)
+{
+    const struct tape_source *source = context;
+    return bytes >= NAME_MAY_BE_CUT_BYTES ||
+           tape_source_glob_match(source->options.stream, stream, bytes);
+}
+
+/* A block's counts, while a wanted stream is looked for in them. */
+struct wanted {
+    struct tape_source *source;
+    int found;
+};
+
+static void look_for_wanted(void *context, const struct tape_segment_stream_count *count)
+{
+    struct wanted *wanted = context;
+    if (!wanted->found)
+        wanted->found = wants_stream(wanted->source, count->name, count->name_bytes);
+}
+
+/* By its time, and by the streams whose messages end in it. It may all the same hold the beginning
+ * of one that ends in another block: see is_orphan(). While a message is open nothing is passed
+ * over. */
 static int wants_block(void *context, const struct tape_segment *segment, uint32_t block)
 {
     struct tape_source *source = context;
     const struct tape_block_header *header = &tape_segment_entry(segment, block)->header;
     int64_t to_ns = source->options.to_ns;
-    if (header->max_recv_ns >= source->read_from_ns && (to_ns == 0 || header->min_recv_ns < to_ns))
-        return 1;
     if (tape_feed_open_messages(source->feed) > 0)
         return 1;
-    /* The live end is entered after what was passed over, not after what was read last. */
-    if (header->first_ordinal + header->records > source->next_ordinal)
-        source->next_ordinal = header->first_ordinal + header->records;
+    if (header->max_recv_ns < source->read_from_ns || (to_ns != 0 && header->min_recv_ns >= to_ns))
+        return 0;
+    struct wanted wanted = {.source = source};
+    if (!source->passes_streams ||
+        tape_segment_counts(segment, block, look_for_wanted, &wanted) < 0 || wanted.found)
+        return 1;
+    if (source->passed_ordinal == UINT64_MAX)
+        source->passed_ordinal = header->first_ordinal;
     return 0;
 }
 
@@ -50,6 +77,20 @@ static int new_feed(struct tape_source *source, struct tape_error *error)
     return 0;
 }
 
+/* Begins anew with an empty feed, which is shown what comes from the cursor. */
+static int begin_anew(struct tape_source *source, uint64_t next_ordinal, struct tape_error *error)
+{
+    int status = new_feed(source, error);
+    if (status < 0)
+        return status;
+    source->follow.live = 0;
+    source->next_ordinal = next_ordinal;
+    source->lost_ordinal = 0;
+    source->passed_ordinal = UINT64_MAX;
+    source->last_record_kind = 0;
+    return 0;
+}
+
 /* Starts reading early enough before past_of_ns for the past that is wanted. */
 static int read_from_past(struct tape_source *source, struct tape_error *error)
 {
@@ -57,16 +98,23 @@ static int read_from_past(struct tape_source *source, struct tape_error *error)
     if (source->past != TAPE_SOURCE_PAST_WHOLE &&
         __builtin_sub_overflow(source->past_of_ns, past_ns[source->past], &from_ns))
         from_ns = INT64_MIN;
-    int status = new_feed(source, error);
+    int status = begin_anew(source, 0, error);
     if (status < 0)
         return status;
-    source->follow.live = 0;
-    source->next_ordinal = 0;
     source->read_from_ns = from_ns;
-    source->last_record_kind = 0;
     if (from_ns == INT64_MIN)
         return tape_cursor_seek_ordinal(source->cursor, 0, error);
     return tape_cursor_seek_time(source->cursor, from_ns, error);
+}
+
+/* Reads again from the first block on that was passed over by its streams, and all of them from now
+ * on: whatever came before it was read, and no message was open there. */
+static int read_passed(struct tape_source *source, struct tape_error *error)
+{
+    uint64_t from = source->passed_ordinal;
+    source->passes_streams = 0;
+    int status = begin_anew(source, from, error);
+    return status < 0 ? status : tape_cursor_seek_ordinal(source->cursor, from, error);
 }
 
 int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error)
@@ -88,10 +136,16 @@ static int open_parts(struct tape_source *source, const char *path, struct tape_
     source->cursor = tape_cursor_open(source->archive, error);
     if (!source->cursor)
         return error ? error->status : TAPE_FAILED;
-    int status = new_feed(source, error);
+    int status = begin_anew(source, 0, error);
     if (status < 0)
         return status;
     tape_cursor_set_block_filter(source->cursor, wants_block, source);
+    /* Events, control frames and bad bytes may be anywhere, and a whole frame between the fragments
+     * of a message is bad bytes only beside them. A follower must see how a session ends. */
+    if (source->options.stream && !source->options.events) {
+        tape_cursor_select(source->cursor, wants_stream, source);
+        source->passes_streams = !source->options.follow;
+    }
     source->read_from_ns = source->seek_ns = INT64_MIN;
     source->past = TAPE_SOURCE_PAST_WHOLE;
     if (source->options.from_ns == 0)
@@ -175,7 +229,8 @@ int tape_source_note_damage(struct tape_source *source, const struct tape_cursor
                             struct tape_error *error)
 {
     /* What is read a second time for the sake of the past has been told. */
-    if (source->next_ordinal < source->damage_told_ordinal)
+    if (source->next_ordinal < source->damage_told_ordinal ||
+        source->next_ordinal < source->resume_ordinal)
         return 0;
     source->damage_told_ordinal =
         damage->to_ordinal > source->next_ordinal ? damage->to_ordinal : source->next_ordinal;
@@ -185,13 +240,28 @@ int tape_source_note_damage(struct tape_source *source, const struct tape_cursor
     return 0;
 }
 
+/* What the cursor left out before ordinal was there, and no part of an open message. */
+static inline void pass_to(struct tape_source *source, uint64_t ordinal)
+{
+    uint64_t from = source->next_ordinal;
+    if (ordinal <= from)
+        return;
+    tape_feed_pass(source->feed, from > source->lost_ordinal ? from : source->lost_ordinal,
+                   ordinal);
+    source->next_ordinal = ordinal;
+}
+
 /* The next record from the segments: 1, AGAIN after a damage, or what the end comes to. */
 static int next_of_segments(struct tape_source *source, struct tape_record *record,
                             struct tape_error *error)
 {
     struct tape_cursor_damage damage;
     int got = tape_cursor_next(source->cursor, record, &damage, error);
+    /* The live end is entered after what was passed over, not after what was read last. */
+    if (got != 1)
+        pass_to(source, tape_cursor_passed_ordinal(source->cursor));
     if (got == 2) {
+        source->lost_ordinal = damage.to_ordinal;
         int status = tape_source_note_damage(source, &damage, error);
         return status < 0 ? status : TAPE_SOURCE_AGAIN;
     }
@@ -233,23 +303,36 @@ static int is_wanted(const struct tape_source *source, const struct tape_message
                                   message->stream.bytes);
 }
 
+/* 1 when records that the parser was not shown may hold the beginning of an orphan. */
+static int has_more_past(const struct tape_source *source)
+{
+    return source->passed_ordinal != UINT64_MAX ||
+           (source->past < TAPE_SOURCE_PAST_WHOLE && source->damages_total == 0);
+}
+
+static int read_further_past(struct tape_source *source, struct tape_error *error)
+{
+    source->past++;
+    return read_from_past(source, error);
+}
+
 /* Parses one record: 1 with a message that is wanted, or AGAIN. */
 static int take_record(struct tape_source *source, const struct tape_record *record,
                        struct tape_message *message, struct tape_error *error)
 {
     if (record->ordinal < source->next_ordinal)
         return TAPE_SOURCE_AGAIN;
-    source->next_ordinal = record->ordinal + 1;
+    pass_to(source, record->ordinal);
+    source->next_ordinal++;
     source->last_record_kind = record->kind;
     int got = tape_feed_push(source->feed, record, message, error);
     if (got <= 0)
         return got < 0 ? got : TAPE_SOURCE_AGAIN;
-    if (is_orphan(record, message) && source->past < TAPE_SOURCE_PAST_WHOLE &&
-        source->damages_total == 0 && is_in_time(source, message)) {
-        source->past++;
+    if (is_orphan(record, message) && is_in_time(source, message) && has_more_past(source)) {
         if (source->resume_ordinal < message->ordinal)
             source->resume_ordinal = message->ordinal;
-        int status = read_from_past(source, error);
+        int status = source->passed_ordinal != UINT64_MAX ? read_passed(source, error)
+                                                          : read_further_past(source, error);
         return status < 0 ? status : TAPE_SOURCE_AGAIN;
     }
     if (!is_wanted(source, message))
@@ -332,6 +415,7 @@ void tape_source_read_state(const struct tape_source *source, struct tape_source
         .overruns = source->follow.overruns,
         .next_ordinal = source->next_ordinal,
         .recorder_alive = source->follow.owner.held,
+        .blocks_read = tape_cursor_blocks_read(source->cursor),
     };
 }
 

@@ -18,7 +18,8 @@ struct tape_source; /* opaque; one thread */
 struct tape_source_options {
     int64_t from_ns, to_ns; /* recv_ns in [from, to); 0: open end */
     const char *stream; /* globs over stream names (* ? [..]) with commas between; NULL: all, and
-                           messages without a name, too */
+                           messages without a name, too. Blocks that hold none of them are not read,
+                           and of packed ones the others' text is not rebuilt (but with events) */
     int follow;         /* 1: at the end go on live; next() waits */
     int events; /* 1: also give event records, control frames, our own frames and bad bytes: else
                    only data, acknowledgements and refusals are given (with stream: only data) */
@@ -71,8 +72,9 @@ int tape_source_damage(const struct tape_source *source, int index,
 struct tape_source_state {
     int live;
     uint64_t overruns;
-    uint64_t next_ordinal;
+    uint64_t next_ordinal; /* every record below it was read, passed over or told lost */
     int recorder_alive;
+    uint64_t blocks_read; /* of the segments: those that had to be decompressed */
 };
 void tape_source_read_state(const struct tape_source *source, struct tape_source_state *state);
 

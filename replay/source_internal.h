@@ -42,8 +42,10 @@ struct tape_source_follow {
 
 /*
  * Invariants: next_ordinal is one more than the last record pushed to the feed, or passed over by
- * the block filter; messages of records below resume_ordinal were given before or are before what
- * was sought, and are not given (again).
+ * the block filter or the selection; records [next_ordinal, lost_ordinal) were told lost; messages
+ * of records below resume_ordinal were given before or are before what was sought, and are not
+ * given (again). passes_streams = 1: blocks without a wanted stream are not read, the first of them
+ * since the last seek began at passed_ordinal (UINT64_MAX: there was none).
  */
 struct tape_source {
     struct tape_archive *archive;
@@ -53,7 +55,9 @@ struct tape_source {
     int64_t read_from_ns; /* blocks that end before it are passed over; INT64_MIN: none are */
     int64_t seek_ns;      /* the next message given is the first at or after it; INT64_MIN: any */
     int64_t past_of_ns;   /* what the past is counted from */
-    uint64_t next_ordinal, resume_ordinal;
+    uint64_t next_ordinal, lost_ordinal, resume_ordinal;
+    int passes_streams;
+    uint64_t passed_ordinal;
     int past; /* enum tape_source_past */
     int last_record_kind;
     int stop; /* written by any thread or signal handler, atomically */
