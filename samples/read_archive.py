@@ -20,7 +20,10 @@ import ctypes
 import ctypes.util
 import datetime
 import fcntl
+import functools
+import itertools
 import json
+import operator
 import os
 import pathlib
 import re
@@ -39,7 +42,7 @@ FILE_HEADER, BLOCK_HEADER, TRAILER = 64, 80, 32
 BODY_MAX = 16_781_312
 RAW_MAX, STORED_MAX = 33_554_432, 34_603_008
 WINDOW_MAX = 32 << 20
-FOOTER_CODEC = 4
+PACKED_CODECS, FOOTER_CODEC = (2, 3), 4
 
 
 class Damage(Exception):
@@ -180,9 +183,10 @@ def parse_header(data, sequence, tag):
 
 
 def open_payload(header, payload):
+    """What the payload holds; of packed blocks it is taken apart later."""
     if crc32c(payload) != header.payload_crc:
         raise Damage("payload checksum")
-    if header.codec == 0:
+    if header.codec in (0, *PACKED_CODECS):
         return payload
     if header.codec in (1, FOOTER_CODEC):
         return decompress(payload, header.raw)
@@ -191,6 +195,8 @@ def open_payload(header, payload):
 
 def parse_records(header, raw):
     """All records of a block, or Damage: nothing of a block counts unless all of it is right."""
+    if header.codec in PACKED_CODECS:
+        return PackedBlock(header, raw).records()
     records, at, stamp = [], 0, header.min_recv
     for i in range(header.records):
         if at >= len(raw):
@@ -211,6 +217,569 @@ def parse_records(header, raw):
     if (min(stamps), max(stamps)) != (header.min_recv, header.max_recv):
         raise Damage("recv ns differ from the header's")
     return records
+
+
+# ---- packed blocks ------------------------------------------------------------------------------
+
+TABLE_TOKENS = 232
+ZERO, VARINT, TANS = 0, 1, 2
+NODE_END, NODE_LITERAL, NODE_NUMBER, NODE_STRING, NODE_LIST = range(5)
+NODES_MAX, NESTING_MAX, NUMBER_MAX = 4096, 4, 10**18
+ENTRIES_MAX = HEADS_MAX = GROUPS_MAX = BLOCK_NODES_MAX = 65536
+DAY_FIRST, DAY_LAST = -719528, 2932896  # 0000-01-01 and 9999-12-31
+CLASSES = [0, 1, 2, 3] + [4] * 4 + [5] * 8 + [6] * 48 + [7] * (TABLE_TOKENS - 64)
+
+
+class Area:
+    """One of a packed block's three areas, read from its first byte to its last."""
+
+    def __init__(self, name, data):
+        self.name, self.data, self.at = name, data, 0
+
+    def take(self, size):
+        piece = self.data[self.at:self.at + size]
+        if len(piece) != size:
+            raise Damage("the %s ends too early" % self.name)
+        self.at += size
+        return piece
+
+    def u8(self):
+        return self.take(1)[0]
+
+    def varint(self, low=0, high=(1 << 64) - 1, what="number"):
+        value, self.at = varint(self.data, self.at)
+        if not low <= value <= high:
+            raise Damage("%s %d is out of bounds" % (what, value))
+        return value
+
+    def choice(self, count, what):
+        value = self.u8()
+        if value >= count:
+            raise Damage("%s %d is not known" % (what, value))
+        return value
+
+    def varints(self, count):
+        found, data, at = [], self.data, self.at
+        for _ in range(count):
+            byte = data[at] if at < len(data) else 128
+            if byte < 128:
+                found.append(byte)
+                at += 1
+            else:
+                value, at = varint(data, at)
+                found.append(value)
+        self.at = at
+        return found
+
+    def end(self):
+        if self.at != len(self.data):
+            raise Damage("%d bytes of the %s are left" % (len(self.data) - self.at, self.name))
+
+
+def unzigzag(value):
+    return (value >> 1) ^ -(value & 1)
+
+
+def varint_bytes(value):
+    return max(1, (value.bit_length() + 6) // 7)
+
+
+def token_of(u):
+    if u < 64:
+        return u
+    k = u.bit_length() - 1
+    return 64 + 4 * (k - 6) + (u >> k - 2 & 3) if k < 32 else 168 + 2 * (k - 32) + (u >> k - 1 & 1)
+
+
+def _token_tails():
+    """Of tokens from 64 on: how many extra bits, and the residual without them."""
+    tails = [(0, token) for token in range(64)]
+    tails += [(k - 2, (4 + two) << k - 2) for k in range(6, 32) for two in range(4)]
+    return tails + [(k - 1, (2 + one) << k - 1) for k in range(32, 64) for one in range(2)]
+
+
+TOKEN_TAILS = _token_tails()
+
+
+class Scope:
+    """The rows of a group, or all elements of one list node; lists are runs of `counts` elements."""
+
+    def __init__(self, size, outer=None, counts=None):
+        self.size, self.outer, self.counts = size, outer, counts
+        self._firsts = self._owners = None
+
+    def firsts(self):
+        if self._firsts is None:
+            self._firsts = [False] * self.size
+            at = 0
+            for count in self.counts:
+                if count:
+                    self._firsts[at] = True
+                at += count
+        return self._firsts
+
+    def owners(self):
+        """Of each element, the row or element of the scope around it that it is in."""
+        if self._owners is None:
+            self._owners = [i for i, count in enumerate(self.counts) for _ in range(count)]
+        return self._owners
+
+
+class Column:
+    """Values are i64 (None: nobody may refer to them); residuals as stored, before they get a sign."""
+
+    def __init__(self, scope, values, residuals):
+        self.scope, self.values, self.residuals = scope, values, residuals
+        self.is_index = False
+        self._classes = None
+
+    def classes(self):
+        if self._classes is None:
+            self._classes = [CLASSES[token_of(u)] for u in self.residuals]
+        return self._classes
+
+    def check(self, limit, what):
+        """Bounded values are unsigned: as i64 the largest ones are below zero."""
+        if self.values and not 0 <= min(self.values) <= max(self.values) < limit:
+            raise Damage("%s out of bounds" % what)
+        return self
+
+
+class ColumnReader:
+    """Reads the columns of a block; `columns` are those of the template that is being read."""
+
+    def __init__(self, pool, bits):
+        self.pool, self.bits, self.columns, self.stamps = pool, bits, [], None
+
+    def plain(self, count):
+        return self.read(Scope(count), False)
+
+    def read(self, scope, in_template=True):
+        if not scope.size:
+            return Column(scope, [], [])
+        predictor = self.pool.choice(8 if in_template else 2, "predictor")
+        argument = None
+        if predictor in (2, 3, 4, 7):
+            argument = self.refer(scope, self.pool.varint(), predictor == 7)
+        elif predictor == 5:
+            argument = self.pool.choice(10, "time unit")
+        coder = self.pool.choice(8, "coder")
+        if coder & 3 == 3 or predictor == 5 and scope.outer or predictor == 6 and not scope.outer:
+            raise Damage("predictor %d, coder %d" % (predictor, coder))
+        step = self.pool.varint(low=1, what="step") if coder & 3 != ZERO else 1
+        base = unzigzag(self.pool.varint()) if predictor not in (0, 2) else 0
+        residuals = self.residuals(coder & 3, scope, in_template)
+        parts = [unzigzag(u) for u in residuals] if coder & 4 else residuals
+        if step != 1:
+            parts = [step * part for part in parts]
+        values = self.predict(predictor, argument, base, parts, scope)
+        if min(values) < -1 << 63 or max(values) >> 63:
+            values = [wrap64(value) for value in values]
+        return Column(scope, values, residuals)
+
+    def refer(self, scope, number, keyed):
+        """A column before this one, of this scope; for a key an index, also of a scope around it."""
+        column = self.columns[number] if number < len(self.columns) else None
+        if column is None or column.values is None:
+            raise Damage("refers to column %d" % number)
+        inside = scope
+        while keyed and inside is not column.scope and inside.outer:
+            inside = inside.outer
+        if inside is not column.scope or keyed and not column.is_index:
+            raise Damage("refers to column %d" % number)
+        return column
+
+    def residuals(self, coder, scope, in_template):
+        if coder == ZERO:
+            return [0] * scope.size
+        if coder == VARINT:
+            return self.pool.varints(scope.size)
+        return self.tans(scope, in_template)
+
+    # ---- predictors: sums may leave 64 bits on the way, read() wraps what comes out ----
+
+    def predict(self, predictor, column, base, parts, scope):
+        if predictor == 0:
+            return parts
+        if predictor == 1:
+            return running(parts, base)
+        if predictor == 2:
+            return list(map(operator.add, column.values, parts))
+        if predictor == 3:
+            return list(map(operator.add, column.values, running(parts, base)))
+        if predictor == 4:
+            return list(map(operator.add, [base] + column.values[:-1], parts))
+        if predictor == 5:
+            unit = 10**column
+            return [stamp // unit + part for stamp, part in zip(self.stamps, running(parts, base))]
+        if predictor == 6:
+            return by_lists(parts, base, scope.firsts())
+        return by_keys(parts, base, keys_of(column, scope))
+
+    # ---- tans ----
+
+    def tans(self, scope, in_template):
+        pool, count = self.pool, scope.size
+        log = pool.u8()
+        context = pool.choice(5 if in_template else 2, "context")
+        if not 5 <= log <= 11 or context in (2, 3) and not scope.outer:
+            raise Damage("tables of 2^%d states, context %d" % (log, context))
+        fixed = self.refer(scope, pool.varint(), False).classes() if context == 4 else None
+        if context == 2:
+            fixed = [0 if first else 1 for first in scope.firsts()]
+        firsts = scope.firsts() if context == 3 else None
+        tables = [self.table(log) for _ in range((1, 8, 2, 8, 8)[context])]
+        stream = self.bits.take(pool.varint())
+        if context == 0:
+            fixed = bytes(count)
+        return unpack_stream(stream, count, log, tables, fixed, firsts)
+
+    def table(self, log):
+        """(token, width, base) of each state; empty: the context does not occur."""
+        counts = self.pool.varints(self.pool.varint(high=TABLE_TOKENS, what="token"))
+        size = 1 << log
+        if not counts:
+            return []
+        if sum(counts) != size:
+            raise Damage("the counts of a table add up to %d" % sum(counts))
+        symbols, p = [0] * size, 0
+        for token, times in enumerate(counts):
+            for _ in range(times):
+                symbols[p] = token
+                p = (p + size // 2 + size // 8 + 3) % size
+        states = []
+        for token in symbols:
+            x = counts[token]
+            counts[token] += 1
+            width = log - (x.bit_length() - 1)
+            states.append((token, width, (x << width) - size))
+        return states
+
+
+def unpack_stream(stream, count, log, tables, fixed, firsts):
+    """The residuals of a tans stream. Behind its end come zeros: the number of bits tells in the end."""
+    window, have, at = int.from_bytes(stream[:32], "little"), 256, 32
+    padding = window & 7
+    if window >> 3 & (1 << padding) - 1:
+        raise Damage("a stream's padding is not zero")
+    window, have = window >> 3 + padding, have - 3 - padding
+    states, mask = [0] * 4, (1 << log) - 1
+    for j in range(min(count, 4)):
+        states[j], window, have = window & mask, window >> log, have - log
+    found, kind, tails, classes = [], 0, TOKEN_TAILS, CLASSES
+    for i in range(count):
+        if fixed is not None:
+            table = tables[fixed[i]]
+        elif firsts is None:
+            table = tables[kind]
+        else:
+            table = tables[0 if firsts[i] else min(kind, 6) + 1]
+        if not table:
+            raise Damage("a context without a table occurs")
+        if have < 80:
+            window |= int.from_bytes(stream[at:at + 32], "little") << have
+            have, at = have + 256, at + 32
+        token, width, base = table[states[i & 3]]
+        kind = classes[token]
+        if token < 64:
+            found.append(token)
+        else:
+            extra, value = tails[token]
+            found.append(value | window & (1 << extra) - 1)
+            window, have = window >> extra, have - extra
+        if i + 4 < count:
+            states[i & 3] = base + (window & (1 << width) - 1)
+            window, have = window >> width, have - width
+    if at * 8 - have != len(stream) * 8:
+        raise Damage("a stream of %d bits has %d" % (at * 8 - have, len(stream) * 8))
+    return found
+
+
+def running(parts, base):
+    sums = itertools.accumulate(parts, initial=base)
+    next(sums)
+    return list(sums)
+
+
+def by_lists(parts, base, firsts):
+    values, before, head = [], base, base
+    for part, first in zip(parts, firsts):
+        if first:
+            before = head = head + part
+        else:
+            before += part
+        values.append(before)
+    return values
+
+
+def by_keys(parts, base, keys):
+    values, before, last = [], base, {}
+    for part, key in zip(parts, keys):
+        before = last[key] = last.get(key, before) + part
+        values.append(before)
+    return values
+
+
+def keys_of(column, scope):
+    """The key of each element: the column's value there, or at what it lies in."""
+    inside, places = scope, range(scope.size)
+    while inside is not column.scope:
+        owners = inside.owners()
+        places, inside = [owners[place] for place in places], inside.outer
+    return [column.values[place] for place in places]
+
+
+# Texts of numbers, by their format.
+
+
+def fixed_text(value, decimals):
+    if not decimals:
+        return b"%d" % value
+    digits = b"%0*d" % (decimals + 1, abs(value))
+    return (b"-" if value < 0 else b"") + digits[:-decimals] + b"." + digits[-decimals:]
+
+
+def shortest_text(value, decimals):
+    return fixed_text(value, decimals).rstrip(b"0").rstrip(b".")
+
+
+def shortest_point_text(value, decimals):
+    text = fixed_text(value, decimals).rstrip(b"0")
+    return text + b"0" if text[-1:] == b"." else text
+
+
+def date_text(day):
+    """Of a day since 1970, in the proleptic Gregorian calendar, which has a year 0 here."""
+    if not DAY_FIRST <= day <= DAY_LAST:
+        raise Damage("a time outside the years 0000 to 9999")
+    shift = 146097 * (day < -700000)  # 400 years: datetime begins with year 1
+    date = datetime.date(1970, 1, 1) + datetime.timedelta(day + shift)
+    return b"%04d-%02d-%02d" % (date.year - (400 if shift else 0), date.month, date.day)
+
+
+@functools.lru_cache(4096)
+def second_text(second):
+    day, second = divmod(second, 86400)
+    return b"%sT%02d:%02d:%02d" % (date_text(day), second // 3600, second // 60 % 60, second % 60)
+
+
+def time_text(value, decimals):
+    second, fraction = divmod(value, 10**decimals)
+    if not decimals:
+        return second_text(second) + b"Z"
+    return second_text(second) + b".%0*dZ" % (decimals, fraction)
+
+
+def time_shortest_text(value, decimals):
+    return time_text(value, decimals)[:-1].rstrip(b"0").rstrip(b".") + b"Z"
+
+
+FIXED, SHORTEST, SHORTEST_POINT, EACH, TIME, TIME_SHORTEST = range(6)
+NUMBER_TEXTS = {FIXED: (0, 18, fixed_text), SHORTEST: (1, 18, shortest_text),
+                SHORTEST_POINT: (1, 18, shortest_point_text), TIME: (0, 9, time_text),
+                TIME_SHORTEST: (1, 9, time_shortest_text)}
+DICTIONARY, RAW, UUID = range(3)
+
+
+def uuid_text(value):
+    digits = value.hex()
+    return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:])).encode()
+
+
+class PackedBlock:
+    """A block of codec 2 or 3; .records() gives all of it or Damage."""
+
+    def __init__(self, header, payload):
+        self.header = header
+        sizes = Area("payload", payload)
+        bits, text_raw, text_stored, pool_raw, pool_stored = [sizes.varint() for _ in range(5)]
+        if (bits + text_stored + pool_stored != len(payload) - sizes.at or text_raw > header.raw
+                or not 1 <= pool_raw <= 2 * header.raw + 65536):
+            raise Damage("the areas are %d, %d and %d bytes" % (bits, text_stored, pool_stored))
+        self.bits = Area("bits", sizes.take(bits))
+        self.text = Area("text", self.plain(sizes.take(text_stored), text_raw))
+        self.pool = Area("pool", self.plain(sizes.take(pool_stored), pool_raw))
+        self.reader = ColumnReader(self.pool, self.bits)
+        self.heads, self.built, self.values, self.nodes, self.templates = [], 0, 0, 0, 0
+
+    @staticmethod
+    def plain(stored, raw_bytes):
+        if len(stored) == raw_bytes:
+            return stored
+        if len(stored) > raw_bytes:
+            raise Damage("an area is stored in more bytes than it has")
+        return decompress(stored, raw_bytes)
+
+    def records(self):
+        header, pool = self.header, self.pool
+        for _ in range(pool.varint(1, min(header.records, HEADS_MAX), "heads")):
+            kind = pool.u8()
+            if not kind:
+                raise Damage("a record of kind 0")
+            self.heads.append((kind, pool.varint(high=65535, what="flags"),
+                               pool.varint(high=(1 << 32) - 1, what="connection"), pool.u8(), pool.varint()))
+        order = self.reader.plain(header.records).check(len(self.heads), "heads").values
+        stamps = [wrap64(header.min_recv + value) for value in self.reader.plain(header.records).values]
+        if (min(stamps), max(stamps)) != (header.min_recv, header.max_recv):
+            raise Damage("recv ns differ from the header's")
+        groups = pool.varint(1, min(header.records, GROUPS_MAX), "groups")
+        if max(head[4] for head in self.heads) >= groups:
+            raise Damage("a head's group is out of bounds")
+        rows = [[] for _ in range(groups)]
+        for stamp, head in zip(stamps, order):
+            rows[self.heads[head][4]].append(stamp)
+        texts = [iter(self.group(of_group)) for of_group in rows]
+        for area in (self.pool, self.text, self.bits):
+            area.end()
+        if (self.templates > 0) != (header.codec == 3):
+            raise Damage("%d templates in a block of codec %d" % (self.templates, header.codec))
+        return self.join(order, stamps, texts)
+
+    def join(self, order, stamps, texts):
+        """The records in the order of their ordinals; as codec 0 they must be as long as the header says."""
+        records, before, size = [], self.header.min_recv, 0
+        for i, (number, stamp) in enumerate(zip(order, stamps)):
+            kind, flags, connection, form, group = self.heads[number]
+            body = next(texts[group])
+            if form:
+                body = frame_head(form, len(body)) + body
+            if len(body) > BODY_MAX:
+                raise Damage("record %d is out of bounds" % i)
+            delta = wrap64(stamp - before)
+            size += (1 + varint_bytes(flags) + varint_bytes(2 * delta if delta >= 0 else -2 * delta - 1)
+                     + varint_bytes(connection) + varint_bytes(len(body)) + len(body))
+            before = stamp
+            records.append(Record(self.header.first_ordinal + i, stamp, kind, flags, connection, body))
+        if size != self.header.raw:
+            raise Damage("the records are %d bytes, not %d" % (size, self.header.raw))
+        return records
+
+    # ---- groups ----
+
+    def group(self, stamps):
+        """The texts of a group's rows."""
+        if not stamps:
+            raise Damage("a group without rows")
+        coding, naming = self.pool.choice(2, "coding"), self.pool.choice(3, "naming")
+        if naming == 1:
+            self.pool.take(self.pool.varint(high=255, what="stream name"))
+        named = self.pool.varint() if naming == 2 else None
+        if coding == 0:
+            if naming == 2:
+                raise Damage("a text group named by a column")
+            lengths = self.reader.plain(len(stamps)).check(BODY_MAX + 1, "lengths").values
+            self.count_text(sum(lengths))
+            return [self.text.take(length) for length in lengths]
+        self.templates += 1
+        program = self.program(0, self.nodes + NODES_MAX)
+        self.reader.columns, self.reader.stamps = [], stamps
+        rows = Scope(len(stamps))
+        texts = self.texts(program, rows)
+        self.count_text(sum(map(len, texts)))
+        columns = self.reader.columns
+        if naming == 2 and not (named < len(columns) and columns[named].is_index
+                                and columns[named].scope is rows):
+            raise Damage("named by column %d" % named)
+        return texts
+
+    def count_text(self, size):
+        self.built += size
+        if self.built > self.header.raw:
+            raise Damage("more text than the block has bytes")
+
+    def program(self, nesting, nodes_max):
+        """Lists of (node, literal or inner list)."""
+        found = []
+        while True:
+            node = self.pool.choice(5, "node")
+            if node == NODE_END:
+                return found
+            self.nodes += 1
+            inner = None
+            if node == NODE_LITERAL:
+                inner = self.pool.take(self.pool.varint(low=1, what="literal"))
+            elif node == NODE_LIST:
+                inner = self.program(nesting + 1, nodes_max) if nesting < NESTING_MAX else []
+                if not inner:
+                    raise Damage("a list of nothing, or too deep")
+            if self.nodes > min(nodes_max, BLOCK_NODES_MAX):
+                raise Damage("a program of too many nodes")
+            found.append((node, inner))
+
+    # ---- templates: a list of texts for each node, one for each row or element of the scope ----
+
+    def texts(self, program, scope):
+        parts, size = [], 0
+        for node, inner in program:
+            if node == NODE_LITERAL:
+                parts.append(itertools.repeat(inner, scope.size))
+                size += len(inner) * scope.size
+                continue
+            part = (self.numbers if node == NODE_NUMBER else self.strings if node == NODE_STRING
+                    else functools.partial(self.lists, inner))(scope)
+            parts.append(part)
+            size += sum(map(len, part))
+        if size > self.header.raw:
+            raise Damage("more text than the block has bytes")
+        return list(map(b"".join, zip(*parts))) if parts else [b""] * scope.size
+
+    def column(self, scope, limit=None, what=None):
+        self.count_values(scope.size)
+        column = self.reader.read(scope)
+        if limit is not None:
+            column.check(limit, what)
+        self.reader.columns.append(column)
+        return column
+
+    def count_values(self, count):
+        self.values += count
+        if self.values > self.header.raw // 2:
+            raise Damage("more values than the block has room for")
+
+    def lists(self, program, scope):
+        counts = self.column(scope, self.header.raw + 1, "counts").values
+        if sum(counts) > self.header.raw:
+            raise Damage("more elements than the block has bytes")
+        elements = iter(self.texts(program, Scope(sum(counts), scope, counts)))
+        return [b",".join(itertools.islice(elements, count)) for count in counts]
+
+    def numbers(self, scope):
+        form = self.pool.choice(6, "number format")
+        if form == EACH:
+            decimals = self.column(scope, 19, "decimals").values
+            low, high, text = 0, 18, fixed_text
+        else:
+            low, high, text = NUMBER_TEXTS[form]
+            one = self.pool.u8()
+            if not low <= one <= high:
+                raise Damage("%d decimals" % one)
+            decimals = itertools.repeat(one)
+        values = self.column(scope).values
+        if form <= EACH and values and not -NUMBER_MAX < min(values) <= max(values) < NUMBER_MAX:
+            raise Damage("a number of more than 18 digits")
+        return list(map(text, values, decimals))
+
+    def strings(self, scope):
+        form = self.pool.choice(3, "string form")
+        if form == UUID:
+            self.count_values(scope.size)
+            self.reader.columns.append(Column(scope, None, None))
+            return [uuid_text(self.bits.take(16)) for _ in range(scope.size)]
+        if form == RAW:
+            lengths = self.column(scope, BODY_MAX + 1, "lengths").values
+            return [self.text.take(length) for length in lengths]
+        entries = [self.pool.take(self.pool.varint())
+                   for _ in range(self.pool.varint(1, ENTRIES_MAX, "entries"))]
+        column = self.column(scope, len(entries), "indexes")
+        column.is_index = True
+        return [entries[index] for index in column.values]
+
+
+def frame_head(first, size):
+    """RFC 6455, 5.2: not masked, the length in its shortest form."""
+    if size < 126:
+        return bytes((first, size))
+    return struct.pack(">BBH", first, 126, size) if size < 65536 else struct.pack(">BBQ", first, 127, size)
 
 
 # ---- segments -----------------------------------------------------------------------------------

@@ -66,8 +66,8 @@ class SegmentMaker:
         self.data = bytearray(b"TAPEDECK" + struct.pack("<I", crc32c(tail)) + tail)
         self.blocks, self.previous, self.number, self.end = [], 0, 0, 64
 
-    def header(self, payload, raw, count, low, high, codec):
-        rest = struct.pack("<IIIIQqqqIIIBBH8s", crc32c(payload), len(payload), len(raw), count, self.ordinal,
+    def header(self, payload, raw_bytes, count, low, high, codec):
+        rest = struct.pack("<IIIIQqqqIIIBBH8s", crc32c(payload), len(payload), raw_bytes, count, self.ordinal,
                            low, high, 12345, self.previous, self.sequence, self.number, codec,
                            1 if codec else 0, 0, self.id[:8])
         return b"TBK1" + struct.pack("<I", crc32c(rest)) + rest
@@ -76,10 +76,13 @@ class SegmentMaker:
         stamps = [record[0] for record in records]
         raw = encode(records, min(stamps))
         payload = compress(raw) if codec else raw
-        header = self.header(payload, raw, len(records), min(stamps), max(stamps), codec)
+        return self.add_payload(payload, len(raw), stamps, codec, counts)
+
+    def add_payload(self, payload, raw_bytes, stamps, codec, counts=None):
+        header = self.header(payload, raw_bytes, len(stamps), min(stamps), max(stamps), codec)
         self.blocks.append((len(self.data), header, counts))
         self.data += header + payload
-        self.ordinal, self.previous, self.number = self.ordinal + len(records), len(payload), self.number + 1
+        self.ordinal, self.previous, self.number = self.ordinal + len(stamps), len(payload), self.number + 1
         self.end = len(self.data)
         return self
 
@@ -94,7 +97,7 @@ class SegmentMaker:
             for name, (messages, size) in (counts or {}).items():
                 raw += put_varint(names.index(name)) + put_varint(messages) + put_varint(size)
         payload, offset = compress(raw), len(self.data)
-        self.data += self.header(payload, raw, 0, 0, 0, 4) + payload
+        self.data += self.header(payload, len(raw), 0, 0, 0, 4) + payload
         records = sum(struct.unpack_from("<I", header, 20)[0] for _, header, _ in self.blocks)
         tail = struct.pack("<IQQ", 80 + len(payload), offset, records)
         self.data += b"TAPE_END" + struct.pack("<I", crc32c(tail)) + tail
@@ -106,12 +109,12 @@ def lock_text(archive_id=ID):
     return text + b"end %08x\n" % crc32c(text)
 
 
-def write_archive(path, segments, lock=True):
-    """segments: {sequence: bytes}"""
+def write_archive(path, segments, lock=True, state="hot"):
+    """segments: {sequence: bytes}; state: hot or tape"""
     folder = path / "segments" / DAY
     os.makedirs(folder, exist_ok=True)
     if lock:
         (path / "LOCK").write_bytes(lock_text())
     for sequence, data in segments.items():
-        (folder / ("20261125T094640Z-%06d.hot" % sequence)).write_bytes(bytes(data))
+        (folder / ("20261125T094640Z-%06d.%s" % (sequence, state))).write_bytes(bytes(data))
     return path
