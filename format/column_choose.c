@@ -94,7 +94,7 @@ static uint64_t measure(int64_t *residuals, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         uint8_t token = tape_token_of((uint64_t)residuals[i]);
         histogram.counts[token]++;
-        histogram.extra_bits += tape_token_extra(token);
+        histogram.extra_bits += tape_token_extra[token];
     }
     uint64_t bits = tape_column_cost_bits(&histogram, &distinct);
     return bits + distinct * TAPE_COLUMN_COST_TOKEN_BITS;

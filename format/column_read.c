@@ -5,25 +5,14 @@
 #include "format/column_predict.h"
 #include "format/tans.h"
 
-/* Invariants: entries holds TAPE_COLUMN_CONTEXTS_MAX tables of TAPE_TANS_STATES_MAX; base is
- * tape_token_base of each token. */
 struct tape_column_reader {
-    struct tape_tans_entry entries[TAPE_COLUMN_CONTEXTS_MAX][TAPE_TANS_STATES_MAX];
-    uint64_t base[256];
-    uint8_t class[256];
+    tape_tans_entry entries[TAPE_COLUMN_CONTEXTS_MAX][TAPE_TANS_STATES_MAX];
     struct tape_column_keys keys;
 };
 
 struct tape_column_reader *tape_column_reader_new(void)
 {
-    struct tape_column_reader *reader = calloc(1, sizeof *reader);
-    if (reader == NULL)
-        return NULL;
-    for (unsigned token = 0; token < TAPE_TOKENS; token++)
-        reader->base[token] = tape_token_base((uint8_t)token);
-    for (unsigned token = 0; token < TAPE_TOKENS; token++)
-        reader->class[token] = tape_token_class((uint8_t)token);
-    return reader;
+    return calloc(1, sizeof(struct tape_column_reader));
 }
 
 void tape_column_reader_free(struct tape_column_reader *reader)
@@ -163,52 +152,49 @@ static inline uint64_t low_bits(uint64_t bits, unsigned count)
 }
 
 /* One token with its extra bits; the lane's next state when more = 1. Any distance between stream
- * position and end; at most 62 + 11 bits, hence two looks. */
-static void read_one(const struct tape_column_reader *reader, const struct tape_tans_entry *entry,
-                     struct stream *stream, int more, uint32_t *state, int64_t *value,
-                     uint8_t *token)
+ * position and end; at most 62 + 11 bits, hence several looks. */
+static void read_one(tape_tans_entry entry, struct stream *stream, int more, uint32_t *state,
+                     int64_t *value)
 {
-    uint64_t residual = reader->base[entry->token];
-    unsigned extra = entry->extra, low = extra < 32 ? extra : 32;
+    uint64_t residual = tape_token_base[tape_tans_token(entry)];
+    unsigned extra = tape_tans_extra(entry), low = extra < 32 ? extra : 32;
     residual += low_bits(peek_carefully(stream, stream->position), low);
     if (extra > low)
         residual += low_bits(peek_carefully(stream, stream->position + low), extra - low) << low;
     stream->position += extra;
     if (more) {
-        *state =
-            entry->base + (uint32_t)low_bits(peek_carefully(stream, stream->position), entry->bits);
-        stream->position += entry->bits;
+        *state = tape_tans_base(entry) +
+                 ((uint32_t)peek_carefully(stream, stream->position) & tape_tans_mask(entry));
+        stream->position += tape_tans_bits(entry);
     }
     *value = (int64_t)residual;
-    *token = entry->token;
 }
 
-enum { ONE_LOOK_BITS = 57, FOUR_MOST_BITS = TAPE_TANS_LANES * ONE_LOOK_BITS + 64 };
+enum { FOUR_MOST_BITS = TAPE_TANS_LANES * TAPE_TANS_LOOK_BITS + 64 };
 
 /* The four lanes in turn while all of them go on and every look stays inside. Stops before a token
  * that needs more than one look; returns how many were read, a multiple of four. */
-static uint32_t read_fours(const struct tape_column_reader *reader, struct stream *stream,
-                           uint32_t states[TAPE_TANS_LANES], struct tape_column *column)
+static uint32_t read_fours(const tape_tans_entry *restrict entries, struct stream *stream,
+                           uint32_t states[TAPE_TANS_LANES], uint32_t count,
+                           int64_t *restrict values, uint8_t *restrict tokens)
 {
-    const struct tape_tans_entry *entries = reader->entries[0];
-    uint64_t readable = (uint64_t)(stream->readable - stream->at) * 8;
-    uint64_t position = stream->position;
-    uint32_t i = 0, count = column->scope->count;
-    uint32_t a = states[0], b = states[1], c = states[2], d = states[3];
+    const uint8_t *at = stream->at;
+    uint64_t readable = (uint64_t)(stream->readable - at) * 8, position = stream->position;
+    uint32_t i = 0, a = states[0], b = states[1], c = states[2], d = states[3];
     for (; i + 2 * TAPE_TANS_LANES <= count && position + FOUR_MOST_BITS <= readable;
          i += TAPE_TANS_LANES) {
-        struct tape_tans_entry e = entries[a], f = entries[b], g = entries[c], h = entries[d];
-        if (e.total > ONE_LOOK_BITS || f.total > ONE_LOOK_BITS || g.total > ONE_LOOK_BITS ||
-            h.total > ONE_LOOK_BITS)
+        tape_tans_entry e = entries[a], f = entries[b], g = entries[c], h = entries[d];
+        if (__builtin_expect(tape_tans_is_wide(e | f | g | h), 0))
             break;
 #define LANE(lane, entry, state)                                                                   \
     do {                                                                                           \
-        uint64_t bits = peek(stream, position);                                                    \
-        column->values[i + (lane)] =                                                               \
-            (int64_t)(reader->base[(entry).token] + low_bits(bits, (entry).extra));                \
-        column->tokens[i + (lane)] = (entry).token;                                                \
-        (state) = (entry).base + (uint32_t)low_bits(bits >> (entry).extra, (entry).bits);          \
-        position += (entry).total;                                                                 \
+        uint64_t bits = tape_bytes_get_u64(at + (position >> 3)) >> (position & 7);                \
+        unsigned extra = tape_tans_extra(entry);                                                   \
+        position += tape_tans_total(entry);                                                        \
+        (state) = tape_tans_base(entry) + ((uint32_t)(bits >> extra) & tape_tans_mask(entry));     \
+        values[i + (lane)] =                                                                       \
+            (int64_t)(tape_token_base[tape_tans_token(entry)] + low_bits(bits, extra));            \
+        tokens[i + (lane)] = tape_tans_token(entry);                                               \
     } while (0)
         LANE(0, e, a);
         LANE(1, f, b);
@@ -226,23 +212,22 @@ struct context {
     const uint8_t *beside; /* the other column's tokens */
 };
 
-static inline unsigned find_context(const struct tape_column_reader *reader,
-                                    const struct context *context, const struct tape_column *column,
+static inline unsigned find_context(const struct context *context, const struct tape_column *column,
                                     uint32_t i)
 {
     unsigned class;
     switch (context->kind) {
     case TAPE_COLUMN_CONTEXT_PREVIOUS:
-        return i == 0 ? 0 : reader->class[column->tokens[i - 1]];
+        return i == 0 ? 0 : tape_token_class[column->tokens[i - 1]];
     case TAPE_COLUMN_CONTEXT_FIRST:
         return !tape_column_is_first(column->scope, i);
     case TAPE_COLUMN_CONTEXT_FIRST_PREVIOUS:
         if (tape_column_is_first(column->scope, i))
             return 0;
-        class = reader->class[column->tokens[i - 1]];
+        class = tape_token_class[column->tokens[i - 1]];
         return 1 + (class < 6 ? class : 6);
     case TAPE_COLUMN_CONTEXT_BESIDE:
-        return reader->class[context->beside[i]];
+        return tape_token_class[context->beside[i]];
     default:
         return 0;
     }
@@ -256,21 +241,22 @@ static int read_rest(const struct tape_column_reader *reader, const struct conte
     uint32_t count = column->scope->count;
     uint64_t readable = (uint64_t)(stream->readable - stream->at) * 8;
     for (uint32_t i = from; i < count; i++) {
-        unsigned which = find_context(reader, context, column, i);
+        unsigned which = find_context(context, column, i);
         if (!(used >> which & 1))
             return 0;
         uint32_t *state = &states[i % TAPE_TANS_LANES];
-        const struct tape_tans_entry *entry = &reader->entries[which][*state];
+        tape_tans_entry entry = reader->entries[which][*state];
         int more = i + TAPE_TANS_LANES < count;
-        if (more && entry->total <= ONE_LOOK_BITS && stream->position + 64 <= readable) {
+        column->tokens[i] = tape_tans_token(entry);
+        if (more && !tape_tans_is_wide(entry) && stream->position + 64 <= readable) {
             uint64_t bits = peek(stream, stream->position);
+            unsigned extra = tape_tans_extra(entry);
             column->values[i] =
-                (int64_t)(reader->base[entry->token] + low_bits(bits, entry->extra));
-            column->tokens[i] = entry->token;
-            *state = entry->base + (uint32_t)low_bits(bits >> entry->extra, entry->bits);
-            stream->position += entry->total;
+                (int64_t)(tape_token_base[tape_tans_token(entry)] + low_bits(bits, extra));
+            *state = tape_tans_base(entry) + ((uint32_t)(bits >> extra) & tape_tans_mask(entry));
+            stream->position += tape_tans_total(entry);
         } else {
-            read_one(reader, entry, stream, more, state, &column->values[i], &column->tokens[i]);
+            read_one(entry, stream, more, state, &column->values[i]);
         }
         if (stream->position > stream->length)
             return 0;
@@ -360,7 +346,8 @@ static int read_tans(struct tape_column_reader *reader, struct tape_column_input
     if (!begin_stream(input, log, column->scope->count, &stream, states))
         return fail(error, "a column's bits begin beyond their end");
     if (context.kind == TAPE_COLUMN_CONTEXT_ALONE && used == 1)
-        done = read_fours(reader, &stream, states, column);
+        done = read_fours(reader->entries[0], &stream, states, column->scope->count, column->values,
+                          column->tokens);
     if (!read_rest(reader, &context, used, &stream, states, done, column) ||
         stream.position != stream.length)
         return fail(error, "a column's bits do not end where they should");

@@ -76,17 +76,17 @@ static void find_contexts(const struct tape_column *column, unsigned kind,
     for (uint32_t i = 0; i < column->scope->count; i++) {
         switch (kind) {
         case TAPE_COLUMN_CONTEXT_PREVIOUS:
-            contexts[i] = i == 0 ? 0 : tape_token_class(column->tokens[i - 1]);
+            contexts[i] = i == 0 ? 0 : tape_token_class[column->tokens[i - 1]];
             break;
         case TAPE_COLUMN_CONTEXT_FIRST:
             contexts[i] = !tape_column_is_first(column->scope, i);
             break;
         case TAPE_COLUMN_CONTEXT_FIRST_PREVIOUS:
-            class = i == 0 ? 0 : tape_token_class(column->tokens[i - 1]);
+            class = i == 0 ? 0 : tape_token_class[column->tokens[i - 1]];
             contexts[i] = tape_column_is_first(column->scope, i) ? 0 : 1 + (class < 6 ? class : 6);
             break;
         case TAPE_COLUMN_CONTEXT_BESIDE:
-            contexts[i] = tape_token_class(beside->tokens[i]);
+            contexts[i] = tape_token_class[beside->tokens[i]];
             break;
         default:
             contexts[i] = 0;
@@ -115,8 +115,7 @@ static uint64_t count_bits(struct tape_column_writer *writer, const struct tape_
         uint32_t distinct;
         for (unsigned token = 0; token < TAPE_TOKENS; token++) {
             histogram->total += histogram->counts[token];
-            histogram->extra_bits +=
-                (uint64_t)histogram->counts[token] * tape_token_extra((uint8_t)token);
+            histogram->extra_bits += (uint64_t)histogram->counts[token] * tape_token_extra[token];
         }
         bits += tape_column_cost_bits(histogram, &distinct) +
                 distinct * TAPE_COLUMN_COST_TOKEN_BITS + 8;
@@ -165,24 +164,26 @@ static void choose_context(struct tape_column_writer *writer, const struct tape_
 /* --- entropy coding --- */
 
 /* Bits are put before those that are there: what is read first is written last. Invariants: the low
- * `count` bits of `pending` are the front of the stream and are not at `at` yet; count < 32. */
+ * `count` bits of `pending` are the front of the stream and are not at `at` yet; count < 8; the
+ * eight bytes before `at` may be written. */
 struct backward {
     uint8_t *at;
     uint64_t pending;
     unsigned count;
 };
 
-/* At most 32 bits; those above count are zero. */
+/* At most PUT_MOST bits; those above count are zero. Whole bytes go out at once, without asking
+ * whether there are any. */
+enum { PUT_MOST = 56 };
 static inline void put_before(struct backward *to, uint64_t bits, unsigned count)
 {
     to->pending = to->pending << count | bits;
     to->count += count;
-    if (to->count >= 32) {
-        to->count -= 32;
-        to->at -= 4;
-        tape_bytes_put_u32(to->at, (uint32_t)(to->pending >> to->count));
-        to->pending &= (1ull << to->count) - 1;
-    }
+    /* of 0 bits none goes out, whatever is stored */
+    tape_bytes_put_u64(to->at - 8, to->pending << ((64 - to->count) & 63));
+    to->at -= to->count >> 3;
+    to->count &= 7;
+    to->pending &= (1ull << to->count) - 1;
 }
 
 static size_t finish(struct backward *to, const uint8_t *end)
@@ -190,8 +191,6 @@ static size_t finish(struct backward *to, const uint8_t *end)
     unsigned padding = (8 - (to->count + 3) % 8) % 8;
     put_before(to, 0, padding);
     put_before(to, padding, 3);
-    for (unsigned left = to->count; left > 0; left -= 8)
-        *--to->at = (uint8_t)(to->pending >> (left - 8));
     return (size_t)(end - to->at);
 }
 
@@ -208,20 +207,24 @@ static size_t write_stream(struct tape_column_writer *writer, const struct tape_
     for (uint32_t i = count; i-- > 0;) {
         const struct tape_tans_writer *table = &writer->tables[writer->contexts[i]];
         uint8_t token = column->tokens[i];
-        unsigned extra = tape_token_extra(token);
-        uint32_t *state = &states[i % TAPE_TANS_LANES];
+        unsigned extra = tape_token_extra[token], bits = 0;
+        uint32_t *state = &states[i % TAPE_TANS_LANES], next = 0;
+        uint64_t rest = low_bits((uint64_t)writer->residuals[i], extra);
         if (i + TAPE_TANS_LANES >= count) {
             *state = table->first[token];
         } else {
             const struct tape_tans_rule *rule = &table->rules[token];
-            unsigned bits = (*state + rule->bits) >> 16;
-            put_before(&to, low_bits(*state, bits), bits);
+            bits = (*state + rule->bits) >> 16;
+            next = (uint32_t)low_bits(*state, bits);
             *state = table->states[(int32_t)(*state >> bits) + rule->find];
         }
-        uint64_t rest = low_bits((uint64_t)writer->residuals[i], extra);
-        if (extra > 32)
+        if (extra + bits <= PUT_MOST) {
+            put_before(&to, (uint64_t)next << extra | rest, extra + bits);
+        } else {
+            put_before(&to, next, bits);
             put_before(&to, rest >> 32, extra - 32);
-        put_before(&to, extra > 32 ? rest & UINT32_MAX : rest, extra > 32 ? 32 : extra);
+            put_before(&to, rest & UINT32_MAX, 32);
+        }
     }
     for (uint32_t lane = count < TAPE_TANS_LANES ? count : TAPE_TANS_LANES; lane-- > 0;)
         put_before(&to, low_bits(states[lane], log), log);
@@ -235,7 +238,7 @@ static unsigned choose_log(const struct tape_column_writer *writer, uint32_t cou
 {
     unsigned log = 31 - (unsigned)__builtin_clz(count | 1);
     unsigned most = writer->thorough ? TAPE_TANS_LOG_MAX : TAPE_TANS_LOG_MAX - 1;
-    log = log > TAPE_TANS_LOG_MIN + 1 ? log - 1 : TAPE_TANS_LOG_MIN;
+    log = log > TAPE_TANS_LOG_MIN + 2 ? log - 2 : TAPE_TANS_LOG_MIN;
     log = log > most ? most : log;
     for (unsigned which = 0; which < contexts; which++) {
         uint32_t distinct = 0;
@@ -280,7 +283,7 @@ static void write_tans(struct tape_column_writer *writer, struct tape_column_out
         write_table(writer, &output->pool, which, log);
         extra_bits += writer->histograms[which].extra_bits;
     }
-    size_t most = (extra_bits + (uint64_t)column->scope->count * log) / 8 + 64;
+    size_t most = (extra_bits + (uint64_t)column->scope->count * log) / 8 + 64; /* and eight */
     if (most > writer->bits_capacity) {
         free(writer->bits);
         writer->bits = malloc(most);
@@ -298,11 +301,14 @@ static void write_tans(struct tape_column_writer *writer, struct tape_column_out
 
 /* --- a column --- */
 
-static uint64_t count_varint_bytes(const int64_t *residuals, uint32_t count)
+static uint64_t count_varint_bytes(const struct tape_column_writer *writer, unsigned contexts)
 {
     uint64_t bytes = 0;
-    for (uint32_t i = 0; i < count; i++)
-        bytes += 1 + (63 - (unsigned)__builtin_clzll((uint64_t)residuals[i] | 1)) / 7;
+    for (unsigned which = 0; which < contexts; which++)
+        for (unsigned token = 0; token < TAPE_TOKENS; token++)
+            if (writer->histograms[which].counts[token] > 0)
+                bytes += (uint64_t)writer->histograms[which].counts[token] *
+                         (1 + (63 - (unsigned)__builtin_clzll(tape_token_base[token] | 1)) / 7);
     return bytes;
 }
 
@@ -358,18 +364,18 @@ static void write_residuals(struct tape_column_writer *writer, struct tape_colum
                             uint64_t factor, uint8_t coder)
 {
     uint32_t count = column->scope->count;
-    uint64_t varint_bytes = count_varint_bytes(writer->residuals, count);
     const struct tape_column *beside = NULL;
-    uint64_t bits = UINT64_MAX;
+    uint64_t bits = 0, varint_bytes = 0;
     if (count >= FEW) {
         if (fresh)
             choose_context(writer, before, before_count, column, plan);
         if (plan->context == TAPE_COLUMN_CONTEXT_BESIDE)
             beside = &before[before_count - plan->context_column_near];
         bits = count_bits(writer, column, plan->context, beside);
+        varint_bytes = count_varint_bytes(writer, tape_column_contexts(plan->context));
     }
     /* The pool's compressor takes a fifth or so off varints. */
-    if (bits / 8 + 8 < varint_bytes * 4 / 5) {
+    if (count >= FEW && bits / 8 + 8 < varint_bytes * 4 / 5) {
         put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_TANS, factor);
         write_tans(writer, output, before_count, column, plan);
         return;

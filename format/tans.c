@@ -15,8 +15,8 @@ static void spread(uint8_t *tokens_of, const uint16_t *counts, uint32_t tokens, 
     }
 }
 
-void tape_tans_build_entries(struct tape_tans_entry *entries, const uint16_t *counts,
-                             uint32_t tokens, unsigned log)
+void tape_tans_build_entries(tape_tans_entry *entries, const uint16_t *counts, uint32_t tokens,
+                             unsigned log)
 {
     uint8_t tokens_of[TAPE_TANS_STATES_MAX];
     uint16_t next[TAPE_TOKENS];
@@ -24,16 +24,13 @@ void tape_tans_build_entries(struct tape_tans_entry *entries, const uint16_t *co
     spread(tokens_of, counts, tokens, log);
     memcpy(next, counts, tokens * sizeof next[0]);
     for (uint32_t state = 0; state < size; state++) {
-        uint8_t token = tokens_of[state], extra = tape_token_extra(token);
+        uint8_t token = tokens_of[state], extra = tape_token_extra[token];
         uint32_t x = next[token]++;
         unsigned bits = log - (31 - (unsigned)__builtin_clz(x));
-        entries[state] = (struct tape_tans_entry){
-            .base = (uint16_t)((x << bits) - size),
-            .bits = (uint8_t)bits,
-            .extra = extra,
-            .total = (uint8_t)(bits + extra),
-            .token = token,
-        };
+        unsigned total = bits + extra, wide = total > TAPE_TANS_LOOK_BITS;
+        entries[state] = (uint64_t)((x << bits) - size) | (uint64_t)((1u << bits) - 1) << 16 |
+                         (uint64_t)bits << 32 | (uint64_t)extra << 40 | (uint64_t)total << 48 |
+                         (uint64_t)wide << 55 | (uint64_t)token << 56;
     }
 }
 
