@@ -272,6 +272,7 @@ static int check_segment(struct verify *verify, const struct tape_archive_entry 
     verify->segments++;
     verify->file_bytes += info.file_bytes;
     tell_places(verify, segment, entry->sequence);
+    status = tape_verify_index_begin(verify->index, entry, &info, verify->error);
     for (uint32_t i = 0; status == 0 && i < info.blocks; i++)
         status = check_block(verify, segment, i, entry->sequence, growing);
     if (status == 0 && !growing) {

@@ -9,7 +9,8 @@
 
 /*
  * Invariants: file is NULL when there is no index to compare; else it is inside a read transaction.
- * places holds (sequence << 32 | number) of the blocks seen, ascending.
+ * places holds (sequence << 32 | number) of the blocks seen, ascending; packed, ascending, the
+ * sequences of the segments whose blocks the index does not know yet.
  */
 struct tape_verify_index {
     struct tape_findings *findings;
@@ -19,6 +20,8 @@ struct tape_verify_index {
     uint64_t blocks_behind;
     uint64_t *places;
     size_t places_used, places_room;
+    uint32_t *packed;
+    size_t packed_used;
 };
 
 static sqlite3 *handle(const struct tape_verify_index *check)
@@ -39,7 +42,8 @@ static int prepare(struct tape_verify_index *check, struct tape_error *error)
     static const char covering[] = "SELECT block_id, records FROM block WHERE block_id <= ?1"
                                    " ORDER BY block_id DESC LIMIT 1";
     static const char segment[] =
-        "SELECT sealed, file_bytes FROM segment WHERE segment_id = ?1 AND sealed = 1";
+        "SELECT name, file_bytes, records, first_ordinal, next_ordinal FROM segment"
+        " WHERE segment_id = ?1 AND sealed = 1";
     if (sqlite3_exec(handle(check), "BEGIN; SELECT count(*) FROM meta", NULL, NULL, NULL) !=
             SQLITE_OK ||
         sqlite3_prepare_v2(handle(check), block, -1, &check->block, NULL) != SQLITE_OK ||
@@ -88,14 +92,56 @@ void tape_verify_index_close(struct tape_verify_index *check)
         return;
     drop_file(check);
     free(check->places);
+    free(check->packed);
     free(check);
+}
+
+static int is_packed(const struct tape_verify_index *check, uint32_t sequence)
+{
+    return check->packed_used > 0 && check->packed[check->packed_used - 1] == sequence;
+}
+
+/* 1 when the row is of the same records in another file. */
+static int is_of_another_file(sqlite3_stmt *row, const struct tape_archive_entry *entry,
+                              const struct tape_segment_info *info)
+{
+    const char *name = (const char *)sqlite3_column_text(row, 0);
+    int same_file = name && strcmp(name, entry->name) == 0 &&
+                    (uint64_t)sqlite3_column_int64(row, 1) == info->file_bytes;
+    return !same_file && (uint64_t)sqlite3_column_int64(row, 2) == info->records &&
+           (uint64_t)sqlite3_column_int64(row, 3) == info->first_ordinal &&
+           (uint64_t)sqlite3_column_int64(row, 4) == info->next_ordinal;
+}
+
+int tape_verify_index_begin(struct tape_verify_index *check, const struct tape_archive_entry *entry,
+                            const struct tape_segment_info *info, struct tape_error *error)
+{
+    if (!check->file || entry->state != 't' || !info->sealed || info->records == 0)
+        return 0;
+    sqlite3_bind_int64(check->segment, 1, entry->sequence);
+    int code = sqlite3_step(check->segment);
+    int packed = code == SQLITE_ROW && is_of_another_file(check->segment, entry, info);
+    sqlite3_reset(check->segment);
+    if (code != SQLITE_ROW && code != SQLITE_DONE)
+        return sqlite_failed(check, error);
+    if (!packed)
+        return 0;
+    uint32_t *more = realloc(check->packed, (check->packed_used + 1) * sizeof *more);
+    if (!more)
+        return tape_error_set(error, TAPE_FAILED, "out of memory");
+    check->packed = more;
+    check->packed[check->packed_used++] = entry->sequence;
+    tape_findings_add(check->findings, TAPE_FINDINGS_NOTE,
+                      "segment %06u: packed, and the index not told yet; the recorder tells it",
+                      entry->sequence);
+    return 0;
 }
 
 int tape_verify_index_segment(struct tape_verify_index *check,
                               const struct tape_archive_entry *entry,
                               const struct tape_segment_info *info, struct tape_error *error)
 {
-    if (!check->file)
+    if (!check->file || is_packed(check, entry->sequence))
         return 0;
     sqlite3_bind_int64(check->segment, 1, entry->sequence);
     int code = sqlite3_step(check->segment);
@@ -185,7 +231,7 @@ int tape_verify_index_block(struct tape_verify_index *check, uint32_t sequence,
                             const struct tape_segment_entry *block, struct tape_error *error)
 {
     const struct tape_block_header *header = &block->header;
-    if (!check->file)
+    if (!check->file || is_packed(check, sequence))
         return 0;
     int status = note_place(check, (uint64_t)sequence << 32 | header->number, error);
     if (status < 0)
@@ -229,7 +275,7 @@ int tape_verify_index_finish(struct tape_verify_index *check, struct tape_error 
 {
     sqlite3_stmt *all;
     struct absent_run run = {.from = 1};
-    size_t at = 0;
+    size_t at = 0, packed = 0;
     int code;
     if (!check->file)
         return 0;
@@ -243,7 +289,10 @@ int tape_verify_index_finish(struct tape_verify_index *check, struct tape_error 
             (uint64_t)sqlite3_column_int64(all, 0) << 32 | (uint32_t)sqlite3_column_int64(all, 1);
         while (at < check->places_used && check->places[at] < place)
             at++;
-        if (at < check->places_used && check->places[at] == place)
+        while (packed < check->packed_used && check->packed[packed] < place >> 32)
+            packed++;
+        if ((at < check->places_used && check->places[at] == place) ||
+            (packed < check->packed_used && check->packed[packed] == place >> 32))
             continue;
         if (run.to < run.from || place != run.to + 1) {
             tell_absent(check, &run);
@@ -303,16 +352,45 @@ static void tell_difference(void *context, const char *words)
     tape_findings_add(context, TAPE_FINDINGS_INDEX, "%s", words);
 }
 
+enum { ATTEMPTS = 20, ATTEMPTS_WHILE_PACKED = 3 };
+
+/* How many rows differ. While a recorder packs, one side may have met a segment before and the
+ * other after: then both look again, a few times. */
+static int count_differences(struct fold *left, struct fold *right, struct tape_archive *archive,
+                             struct tape_error *error)
+{
+    struct tape_archive_owner owner;
+    int differences = tape_index_compare(left->index, right->index, NULL, NULL, error);
+    if (tape_archive_read_owner(archive, &owner, NULL) < 0 || !owner.held)
+        return differences;
+    for (int attempt = 0; differences > 0 && attempt < ATTEMPTS_WHILE_PACKED; attempt++) {
+        int status = catch_up(left, archive, error);
+        if (status == 0)
+            status = catch_up(right, archive, error);
+        if (status < 0)
+            return status;
+        differences = tape_index_next_ordinal(left->index) == tape_index_next_ordinal(right->index)
+                          ? tape_index_compare(left->index, right->index, NULL, NULL, error)
+                          : differences;
+    }
+    return differences;
+}
+
 /* Both sides must end at the same record: a recorder may add some between the two. */
 static int compare(struct tape_verify_index *check, struct fold *left, struct fold *right,
                    struct tape_archive *archive, struct tape_error *error)
 {
-    for (int attempt = 0; attempt < 20; attempt++) {
+    for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         uint64_t l = tape_index_next_ordinal(left->index);
         uint64_t r = tape_index_next_ordinal(right->index);
         if (l == r) {
-            int differences = tape_index_compare(left->index, right->index, tell_difference,
+            int differences = count_differences(left, right, archive, error);
+            if (differences > 0 &&
+                tape_index_next_ordinal(left->index) == tape_index_next_ordinal(right->index))
+                differences = tape_index_compare(left->index, right->index, tell_difference,
                                                  check->findings, error);
+            else if (differences > 0)
+                continue; /* it grew meanwhile */
             return differences < 0 ? differences : 0;
         }
         int status = catch_up(l < r ? left : right, archive, error);

@@ -23,6 +23,12 @@ struct tape_verify_index *tape_verify_index_open(struct tape_archive *archive,
                                                  struct tape_error *error);
 void tape_verify_index_close(struct tape_verify_index *check);
 
+/* tape_verify_index_begin(check, entry, info, error): before the segment's blocks. One that was
+ * packed after the snapshot (or just before a crash) is noted: its blocks are not the index's then.
+ */
+int tape_verify_index_begin(struct tape_verify_index *check, const struct tape_archive_entry *entry,
+                            const struct tape_segment_info *info, struct tape_error *error);
+
 /* tape_verify_index_segment(check, entry, info): compares a segment's row with its file. */
 int tape_verify_index_segment(struct tape_verify_index *check,
                               const struct tape_archive_entry *entry,
@@ -37,7 +43,7 @@ int tape_verify_index_block(struct tape_verify_index *check, uint32_t sequence,
 int tape_verify_index_finish(struct tape_verify_index *check, struct tape_error *error);
 
 /* tape_verify_index_reparse(check, archive, error): folds all records anew and compares every row.
- */
+ * What is packed meanwhile is folded again. */
 int tape_verify_index_reparse(struct tape_verify_index *check, struct tape_archive *archive,
                               struct tape_error *error);
 

@@ -82,7 +82,7 @@ class Feeder:
     def __init__(self, archive, *options):
         self.archive = archive
         self.process = subprocess.Popen(
-            [str(rig.BUILD / "tape-record"), "--ring=1MiB", *options, "--import", "-", str(archive)],
+            [str(rig.BUILD / "tape-record"), "--ring=1MiB", "--no-pack", *options, "--import", "-", str(archive)],
             stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
 
     def size(self):

@@ -23,7 +23,7 @@ MORE = b"1795600009000000000 more\n"
 
 
 def record(*words, **more):
-    return run("tape-record", "--quiet", *words, **more)
+    return run("tape-record", "--quiet", *(() if "--repair" in words else ("--no-pack",)), *words, **more)
 
 
 def ring_of(process):

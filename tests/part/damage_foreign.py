@@ -19,7 +19,7 @@ NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
 
 
 def record(*words, **more):
-    return run("tape-record", "--quiet", *(() if "--repair" in words else ("--ring=1MiB",)), *words, **more)
+    return run("tape-record", "--quiet", *(() if "--repair" in words else ("--ring=1MiB", "--no-pack")), *words, **more)
 
 
 def import_lines(archive, lines, **more):

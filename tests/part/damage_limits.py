@@ -22,7 +22,7 @@ INSIDE = "TAPE_INSIDE_NAMESPACE"
 
 
 def record(*words, **more):
-    return run("tape-record", "--quiet", *words, **more)
+    return run("tape-record", "--quiet", *(() if "--repair" in words else ("--no-pack",)), *words, **more)
 
 
 def limited(what, value):

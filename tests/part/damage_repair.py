@@ -22,7 +22,7 @@ MORE = [b"1795600009000000000 {\"stream\":\"more@trade\",\"data\":{\"e\":\"trade
 
 
 def record(*words, **more):
-    return run("tape-record", "--quiet", *(() if "--repair" in words else ("--ring=1MiB",)), *words, **more)
+    return run("tape-record", "--quiet", *(() if "--repair" in words else ("--ring=1MiB", "--no-pack")), *words, **more)
 
 
 def dump(path):

@@ -49,7 +49,7 @@ def make_archive(scratch, name, lines=300, sessions=2):
     for session in range(sessions):
         text = [b'%d {"stream":"a%d@trade","data":{"n":%d}}' % (BEGIN + i, i % 3, i * 7919 % 1009 + session)
                 for i in range(lines)]
-        rig.call("tape-record", "--import", rig.write_lines(scratch / "lines.txt", text), archive)
+        rig.call("tape-record", "--no-pack", "--import", rig.write_lines(scratch / "lines.txt", text), archive)
     return archive
 
 
