@@ -366,6 +366,37 @@ static void test_cut_by_hole(void **state)
     close_rig(rig);
 }
 
+static void pass(struct rig *rig, uint64_t from, uint64_t to)
+{
+    tape_feed_pass(rig->feed, from, to);
+    rig->ordinal = to;
+}
+
+/* What is left out on purpose cuts nothing; a hole before or after it does. */
+static void test_left_out_on_purpose(void **state)
+{
+    struct rig *rig = open_rig();
+    (void)state;
+    pass(rig, 0, 50);
+    push_text(rig, 1, TAPE_WS_TEXT, "a");
+    pass(rig, rig->ordinal, rig->ordinal + 7);
+    assert_int_equal(push_text(rig, 1, TAPE_WS_CONTINUATION, "b"), 0);
+    pass(rig, rig->ordinal, rig->ordinal);
+    pass(rig, rig->ordinal, rig->ordinal + 1);
+    pass(rig, rig->ordinal, rig->ordinal + 2);
+    assert_int_equal(push_text(rig, 1, FIN | TAPE_WS_CONTINUATION, "c"), 1);
+    assert_message(rig, TAPE_FEED_DATA, TAPE_WS_TEXT, "abc", "");
+    for (int before = 0; before < 2; before++) {
+        push_text(rig, 1, TAPE_WS_TEXT, "a");
+        rig->ordinal += (uint64_t)before;
+        pass(rig, rig->ordinal, rig->ordinal + 7);
+        rig->ordinal += !before;
+        assert_int_equal(push_text(rig, 1, FIN | TAPE_WS_CONTINUATION, "c"), 1);
+        assert_int_equal(rig->message.kind, TAPE_FEED_BAD);
+    }
+    close_rig(rig);
+}
+
 /* ---- bad bytes ---- */
 
 static void test_flagged_records(void **state)
@@ -537,6 +568,7 @@ int main(void)
         cmocka_unit_test(test_misplaced_wrappers),
         cmocka_unit_test(test_cut_by_close),
         cmocka_unit_test(test_cut_by_hole),
+        cmocka_unit_test(test_left_out_on_purpose),
         cmocka_unit_test(test_flagged_records),
         cmocka_unit_test(test_broken_frames),
         cmocka_unit_test(test_message_limit),

@@ -99,16 +99,29 @@ static void recorder_text(int64_t recv_ns, const char *text)
 }
 
 /* The block becomes a part of the segment, and durable. */
-static void recorder_flush(void)
+static void recorder_flush_counted(const struct tape_segment_stream_count *counts, size_t length)
 {
     struct tape_block_header header;
     struct tape_ring_state state;
     uint8_t *stored;
     assert_int_equal(tape_block_seal(recorder.builder, 1, 1, &header, &stored, NULL), 0);
     header.realtime_minus_monotonic_ns = 0;
-    assert_int_equal(tape_segment_append(recorder.writer, &header, stored, NULL, 0, 0, NULL), 0);
+    assert_int_equal(tape_segment_append(recorder.writer, &header, stored, counts, length, 0, NULL),
+                     0);
     tape_ring_read_state(recorder.ring, &state);
     tape_ring_set_durable(recorder.ring, state.head_position, state.head_ordinal);
+}
+
+static void recorder_flush(void)
+{
+    recorder_flush_counted(NULL, 0);
+}
+
+/* Its footer names one stream; "": none. */
+static void recorder_flush_of(const char *stream)
+{
+    struct tape_segment_stream_count count = {stream, (uint32_t)strlen(stream), 1, 20};
+    recorder_flush_counted(&count, stream[0] != '\0');
 }
 
 static void recorder_seal(void)
@@ -217,6 +230,19 @@ static int try_on(struct tape_source *source, struct tape_message *message)
 
 /* ---- archives ---- */
 
+static void flip_byte(const char *segment, off_t at)
+{
+    char path[512];
+    uint8_t byte;
+    snprintf(path, sizeof path, "%s/segments/2026/11/25/%s", archive_path, segment);
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    assert_int_equal(pread(fd, &byte, 1, at), 1);
+    byte ^= 0x10;
+    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
+    close(fd);
+}
+
 /* Four blocks in two segments, connection 1, a second apart. */
 static void make_archive(void)
 {
@@ -283,6 +309,146 @@ static void streams_are_chosen(void **state)
     expect_next(source, "{\"stream\":\"a@depth\",\"data\":3}");
     expect_end(source);
     tape_source_close(source);
+}
+
+static uint64_t blocks_read(const struct tape_source *source)
+{
+    struct tape_source_state now;
+    tape_source_read_state(source, &now);
+    return now.blocks_read;
+}
+
+/* Blocks a, b, not counted, and c, each with one message of that stream. */
+static void make_counted_archive(void)
+{
+    recorder_begin(1 << 20);
+    recorder_text(made_ns, "{\"stream\":\"a\",\"data\":0}");
+    recorder_flush_of("a");
+    recorder_text(made_ns + SECOND, "{\"stream\":\"b\",\"data\":1}");
+    recorder_flush_of("b");
+    recorder_text(made_ns + 2 * SECOND, "{\"stream\":\"a\",\"data\":2}");
+    recorder_flush();
+    recorder_text(made_ns + 3 * SECOND, "{\"stream\":\"c\",\"data\":3}");
+    recorder_flush_of("c");
+    recorder_end(made_ns + 4 * SECOND);
+}
+
+static void blocks_without_the_stream_are_not_read(void **state)
+{
+    static const struct {
+        const char *stream;
+        int events;
+        uint64_t blocks;
+    } table[] = {{"a", 0, 3}, {"b", 0, 3}, {"[ac]", 0, 4}, {"x", 0, 2}, {"b", 1, 5}, {NULL, 0, 5}};
+    struct tape_message message;
+    struct tape_source_state now;
+    (void)state;
+    make_counted_archive();
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct tape_source_options options = {.stream = table[i].stream, .events = table[i].events};
+        struct tape_source *source = open_source(&options);
+        while (tape_source_next(source, &message, NULL) == 1)
+            assert_true(
+                !table[i].stream || message.kind == TAPE_FEED_EVENT ||
+                tape_source_glob_match(table[i].stream, message.stream.data, message.stream.bytes));
+        tape_source_read_state(source, &now);
+        if (now.blocks_read != table[i].blocks)
+            fail_msg("%s: %d blocks", table[i].stream, (int)now.blocks_read);
+        assert_int_equal(now.next_ordinal, recorder.next_ordinal);
+        tape_source_close(source);
+    }
+}
+
+/* What nobody asks for may be damaged. */
+static void damage_in_a_block_that_is_not_read(void **state)
+{
+    struct tape_source_options options = {.stream = "c"};
+    (void)state;
+    make_counted_archive();
+    flip_byte("20261125T094640Z-000001.hot", 64 + 80 + 10);
+    struct tape_source *source = open_source(&options);
+    expect_next(source, "{\"stream\":\"c\",\"data\":3}");
+    expect_end(source);
+    assert_int_equal(tape_source_damages(source), 0);
+    tape_source_close(source);
+}
+
+/* Footers count a message where it ends: that it began in a block passed over shows later, and all
+ * of them are read from there on. */
+static void a_message_that_began_in_a_block_passed_over(void **state)
+{
+    struct tape_source_options options = {.stream = "b"};
+    char text[40];
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_text(made_ns, "{\"stream\":\"b\",\"data\":0}");
+    recorder_flush_of("b");
+    recorder_text(made_ns, "{\"stream\":\"a\",\"data\":1}");
+    recorder_flush_of("a");
+    recorder_frame(TAPE_WS_TEXT, 0, made_ns + 1, "{\"stream\":\"b\",");
+    recorder_flush_of("");
+    recorder_put(TAPE_RECORD_CLOCK, 0, 0, made_ns + 2, "{}", 2);
+    recorder_flush_of("");
+    recorder_frame(TAPE_WS_CONTINUATION, 1, made_ns + 3, "\"data\":2}");
+    recorder_text(made_ns + 4, "{\"stream\":\"b\",\"data\":3}");
+    recorder_flush_of("b");
+    for (int i = 4; i < 7; i++) {
+        snprintf(text, sizeof text, "{\"stream\":\"%c\",\"data\":%d}", i == 5 ? 'a' : 'b', i);
+        recorder_text(made_ns + i, text);
+        recorder_flush_of(i == 5 ? "a" : "b");
+    }
+    recorder_end(made_ns + SECOND);
+    for (int seek = 0; seek < 2; seek++) {
+        struct tape_source *source = open_source(&options);
+        if (seek)
+            assert_int_equal(tape_source_seek(source, made_ns, NULL), 0);
+        expect_next(source, "{\"stream\":\"b\",\"data\":0}");
+        assert_int_equal(blocks_read(source), 1);
+        expect_next(source, "{\"stream\":\"b\",\"data\":2}");
+        /* that one, then the three passed over, and it again */
+        assert_int_equal(blocks_read(source), 6);
+        expect_next(source, "{\"stream\":\"b\",\"data\":3}");
+        expect_next(source, "{\"stream\":\"b\",\"data\":4}");
+        expect_next(source, "{\"stream\":\"b\",\"data\":6}");
+        expect_end(source);
+        assert_int_equal(tape_source_damages(source), 0);
+        tape_source_close(source);
+    }
+}
+
+/* A seek, and an end, read the blocks they need and no other, each once. */
+static void a_window_reads_its_blocks(void **state)
+{
+    static const struct {
+        int from, to, blocks;
+    } table[] = {{0, 0, 40}, {0, 10, 10}, {20, 0, 21}, {20, 21, 2}, {20, 22, 3}, {60, 70, 0}};
+    struct tape_message message;
+    (void)state;
+    recorder_begin(1 << 20);
+    for (int i = 0; i < 39; i++) {
+        recorder_text(made_ns + i * SECOND, "text");
+        recorder_flush();
+        if (i == 18) {
+            recorder_seal();
+            begin_segment();
+        }
+    }
+    recorder_end(made_ns + 39 * SECOND);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        struct tape_source_options options = {0};
+        if (table[i].from)
+            options.from_ns = made_ns + table[i].from * SECOND;
+        if (table[i].to)
+            options.to_ns = made_ns + table[i].to * SECOND;
+        struct tape_source *source = open_source(&options);
+        while (tape_source_next(source, &message, NULL) == 1)
+            ;
+        /* a seek begins a second early */
+        if (blocks_read(source) != (uint64_t)table[i].blocks)
+            fail_msg("from %d to %d: %d blocks", table[i].from, table[i].to,
+                     (int)blocks_read(source));
+        tape_source_close(source);
+    }
 }
 
 static void times_are_chosen(void **state)
@@ -468,19 +634,6 @@ static void a_message_that_was_cut_off(void **state)
     assert_int_equal(message.record_kind, TAPE_RECORD_CONNECTION_CLOSE);
     expect_next(source, "whole");
     tape_source_close(source);
-}
-
-static void flip_byte(const char *segment, off_t at)
-{
-    char path[512];
-    uint8_t byte;
-    snprintf(path, sizeof path, "%s/segments/2026/11/25/%s", archive_path, segment);
-    int fd = open(path, O_RDWR);
-    assert_true(fd >= 0);
-    assert_int_equal(pread(fd, &byte, 1, at), 1);
-    byte ^= 0x10;
-    assert_int_equal(pwrite(fd, &byte, 1, at), 1);
-    close(fd);
 }
 
 static void damage_is_told_and_passed_over(void **state)
@@ -917,6 +1070,10 @@ int main(void)
         ON_ARCHIVE(everything_in_order),
         ON_ARCHIVE(events_too),
         ON_ARCHIVE(streams_are_chosen),
+        ON_ARCHIVE(blocks_without_the_stream_are_not_read),
+        ON_ARCHIVE(damage_in_a_block_that_is_not_read),
+        ON_ARCHIVE(a_message_that_began_in_a_block_passed_over),
+        ON_ARCHIVE(a_window_reads_its_blocks),
         ON_ARCHIVE(times_are_chosen),
         ON_ARCHIVE(seeking_goes_both_ways),
         ON_ARCHIVE(seeking_keeps_the_order),
