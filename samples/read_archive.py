@@ -769,7 +769,7 @@ class PackedBlock:
             lengths = self.column(scope, BODY_MAX + 1, "lengths").values
             return [self.text.take(length) for length in lengths]
         entries = [self.pool.take(self.pool.varint())
-                   for _ in range(self.pool.varint(1, ENTRIES_MAX, "entries"))]
+                   for _ in range(self.pool.varint(1, min(ENTRIES_MAX, max(1, scope.size)), "entries"))]
         column = self.column(scope, len(entries), "indexes")
         column.is_index = True
         return [entries[index] for index in column.values]

@@ -448,7 +448,8 @@ class Template:
     def dictionary(self, to, scope):
         dice = self.dice
         to.pool.append(DICTIONARY)
-        entries = [self.noise(0, 10) for _ in range(dice.choice((1, 2, 5, 300)))]
+        count = min(dice.choice((1, 2, 5, 300)), max(1, scope.size))
+        entries = [self.noise(0, 10) for _ in range(count)]
         to.varint(len(entries))
         for entry in entries:
             to.string(entry)
