@@ -549,7 +549,7 @@ struct tape_segment_writer *tape_archive_resume_segment(struct tape_archive *arc
 
 /* The files that bear an entry's name, in the order in which they go: until the last is gone the
  * segment can be read. */
-static const char *const segment_suffixes[] = {".torn", ".packing", ".hot", ".tape"};
+static const char *const segment_suffixes[] = {".torn", ".bad", ".packing", ".hot", ".tape"};
 enum { SEGMENT_SUFFIXES = sizeof segment_suffixes / sizeof segment_suffixes[0] };
 
 static void name_part(const struct tape_archive_entry *entry, int part,

@@ -19,6 +19,7 @@
 #include "record/options.h"
 #include "record/pack_archive.h"
 #include "record/progress.h"
+#include "record/prune_hand.h"
 #include "record/receive.h"
 #include "record/repair.h"
 #include "record/snapshot.h"
@@ -43,6 +44,8 @@ struct run {
     int64_t began_ns;
     char trouble[256];      /* the last connection failure that was told */
     char pack_trouble[256]; /* that was told */
+    char prune_trouble[256];
+    uint64_t pruned_segments;
     int disk_full_told, index_broken_told;
 };
 
@@ -162,6 +165,14 @@ static void tell_store_trouble(struct run *run, const struct tape_store_state *s
         if (run->pack_trouble[0] != '\0')
             say_warning(&run->progress, run->pack_trouble);
     }
+    if (state->pruned_segments != run->pruned_segments)
+        say_info(&run->progress, state->pruned_last);
+    run->pruned_segments = state->pruned_segments;
+    if (strcmp(state->prune_trouble, run->prune_trouble) != 0) {
+        snprintf(run->prune_trouble, sizeof run->prune_trouble, "%s", state->prune_trouble);
+        if (run->prune_trouble[0] != '\0')
+            say_warning(&run->progress, run->prune_trouble);
+    }
 }
 
 static void tell_trouble(struct run *run, const struct tape_receive_state *state)
@@ -261,6 +272,12 @@ static void watch_message(void *context, const struct tape_message *message)
         tape_snapshot_message(run->snapshot, message);
 }
 
+static struct tape_prune_limits limits_of(const struct tape_options *options)
+{
+    return (struct tape_prune_limits){options->keep_age_ns, options->keep_bytes,
+                                      options->keep_free_bytes};
+}
+
 static void fill_store_options(struct run *run, struct tape_store_options *to)
 {
     const struct tape_options *from = &run->options;
@@ -272,6 +289,7 @@ static void fill_store_options(struct run *run, struct tape_store_options *to)
     to->seal_ns = from->segment_ns;
     to->seal_raw_bytes = (int64_t)from->segment_bytes;
     to->pack = !from->no_pack;
+    to->prune = limits_of(from);
     to->command = run->command;
     to->say = say_info;
     to->say_context = &run->progress;
@@ -515,6 +533,15 @@ static int pack_archive(struct run *run, struct tape_error *error)
     return report.left > 0 || report.lost ? 3 : 0;
 }
 
+static int prune(struct run *run, struct tape_error *error)
+{
+    const struct tape_options *options = &run->options;
+    struct tape_prune_limits limits = limits_of(options);
+    int status = (options->dry_run ? tape_prune_hand_try : tape_prune_hand_run)(
+        options->archive, &limits, say_output, NULL, error);
+    return status < 0 ? fail(error) : 0;
+}
+
 static void join_command(char command[COMMAND_BYTES], int argc, char **argv)
 {
     size_t used = 0;
@@ -553,6 +580,7 @@ int main(int argc, char **argv)
     tape_progress_begin(&run.progress, run.options.log_format, run.options.quiet);
     int code = run.options.repair        ? repair(&run, &error)
                : run.options.pack        ? pack_archive(&run, &error)
+               : run.options.prune       ? prune(&run, &error)
                : run.options.import_file ? import(&run, &error)
                                          : capture(&run, &error);
     free_run(&run);

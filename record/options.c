@@ -34,9 +34,9 @@ struct unit {
 static const struct unit duration_units[] = {
     {"ns", 1},           {"us", 1000},          {"ms", 1000000},        {"s", 1000000000},
     {"m", 60000000000u}, {"h", 3600000000000u}, {"d", 86400000000000u}, {NULL, 0}};
-static const struct unit size_units[] = {{"KiB", 1u << 10}, {"MiB", 1u << 20}, {"GiB", 1u << 30},
-                                         {"kB", 1000},      {"MB", 1000000},   {"GB", 1000000000},
-                                         {"B", 1},          {NULL, 0}};
+static const struct unit size_units[] = {
+    {"KiB", 1u << 10},  {"MiB", 1u << 20},   {"GiB", 1u << 30},     {"kB", 1000}, {"MB", 1000000},
+    {"GB", 1000000000}, {"TiB", 1ull << 40}, {"TB", 1000000000000}, {"B", 1},     {NULL, 0}};
 
 static const char *read_digits(const char *text, uint64_t *value)
 {
@@ -241,6 +241,7 @@ static const char *mode_of(const struct tape_options *options, const char **othe
         {options->import_file != NULL, "import"},
         {options->repair, "repair"},
         {options->pack, "pack"},
+        {options->prune, "prune"},
     };
     const char *mode = *other = NULL;
     for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
@@ -273,6 +274,26 @@ static int check_effect(const char *mode, const unsigned char *seen, struct tape
     return 0;
 }
 
+/* Limits say what may go: with a capture while it runs, and with --prune at once. */
+static int check_limits(const struct tape_options *options, const char *mode,
+                        struct tape_error *error)
+{
+    int given = options->keep_age_ns || options->keep_bytes || options->keep_free_bytes;
+    if (options->prune && !given)
+        return tape_error_set(error, TAPE_USAGE,
+                              "--prune needs a limit: --keep-age=TIME, --keep-bytes=SIZE or "
+                              "--keep-free=SIZE");
+    if (given && mode && !options->prune)
+        return tape_error_set(error, TAPE_USAGE, "--%s has no meaning with --%s",
+                              options->keep_age_ns  ? "keep-age"
+                              : options->keep_bytes ? "keep-bytes"
+                                                    : "keep-free",
+                              mode);
+    if (options->dry_run && !options->prune)
+        return tape_error_set(error, TAPE_USAGE, "--dry-run has no meaning without --prune");
+    return 0;
+}
+
 static int check_together(const struct tape_options *options, const unsigned char *seen,
                           struct tape_error *error)
 {
@@ -287,7 +308,7 @@ static int check_together(const struct tape_options *options, const unsigned cha
     if (mode != NULL && options->streams_count > 0)
         return tape_error_set(error, TAPE_USAGE, "--%s takes one ARCHIVE, and then \"%.100s\"?",
                               mode, options->streams[0]);
-    if (check_effect(mode, seen, error) < 0)
+    if (check_effect(mode, seen, error) < 0 || check_limits(options, mode, error) < 0)
         return error->status;
     if (mode != NULL)
         return check_ranges(options, error);
@@ -334,9 +355,9 @@ void tape_options_print_help(FILE *to)
 {
     fputs("usage: tape-record [options] ARCHIVE STREAM...\n"
           "       tape-record [options] --import FILE ARCHIVE\n"
-          "       tape-record --repair | --pack ARCHIVE\n\n"
+          "       tape-record --repair | --pack | --prune [options] ARCHIVE\n\n"
           "Records an exchange's WebSocket feed into the directory ARCHIVE, exactly as it\n"
-          "came, until it is stopped (Ctrl-C). For example:\n\n"
+          "came, until it is stopped (Ctrl-C). For example:\n"
           "  tape-record ./tape btcusdt@aggTrade btcusdt@depth@100ms\n\n",
           to);
     for (int i = 0; i < TABLE_LENGTH; i++) {

@@ -34,6 +34,12 @@
     X(repair, "repair", NULL, FLAG, "mend what a dead recorder left, tell, and end")               \
     X(pack, "pack", NULL, FLAG, "make all closed files smaller, tell, and end")                    \
     X(level, "level", "WORD", LEVEL, "with --pack: warm (default), or cold: smallest, slow")       \
+    X(prune, "prune", NULL, FLAG, "delete the oldest files as the limits say, and end")            \
+    X(keep_age_ns, "keep-age", "TIME", DURATION,                                                   \
+      "prune what is older (with a capture: meanwhile)")                                           \
+    X(keep_bytes, "keep-bytes", "SIZE", SIZE, "prune while the segments take more than this")      \
+    X(keep_free_bytes, "keep-free", "SIZE", SIZE, "prune while less of the disk is free")          \
+    X(dry_run, "dry-run", NULL, FLAG, "with --prune: tell what would go, and delete nothing")      \
     X(help, "help", NULL, FLAG, "this text")                                                       \
     X(version, "version", NULL, FLAG, "the version")
 

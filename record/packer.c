@@ -185,7 +185,9 @@ static int64_t pack_one(struct tape_packer *packer, const struct tape_archive_en
         return 1;
     }
     tape_pack_read_figures(task, &figures);
+    tape_store_lock_files(packer->options.store);
     status = tape_pack_publish(task, packer->archive, packer->index, &trouble, &error);
+    tape_store_unlock_files(packer->options.store);
     if (status < 0)
         return after_failure(packer, entry, &error);
     if (trouble.status < 0) {

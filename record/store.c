@@ -17,6 +17,7 @@
 #include "format/summary.h"
 #include "record/clock.h"
 #include "record/packer.h"
+#include "record/prune_live.h"
 #include "record/resume.h"
 #include "record/sync.h"
 #include "record/writer.h"
@@ -35,7 +36,7 @@ struct waiting {
     struct waiting *next;
     int64_t recv_ns;
     uint32_t connection, bytes;
-    int kind;
+    int kind, tell;
     uint8_t data[];
 };
 
@@ -61,7 +62,9 @@ struct tape_store {
     struct tape_resume resume;
     struct tape_sync *sync;
     struct tape_writer *writer;
-    struct tape_packer *packer; /* NULL: nothing is packed */
+    struct tape_packer *packer;     /* NULL: nothing is packed */
+    struct tape_prune_live *pruner; /* NULL: nothing is pruned */
+    pthread_mutex_t files_lock;
     uint32_t session;
     uint64_t first_ordinal, record_limit;
     /* receive thread */
@@ -79,6 +82,7 @@ struct tape_store {
     pthread_mutex_t notes_lock;
     struct queue notes;
     atomic_int notes_there;
+    atomic_ullong told; /* the ordinal of the last note that was to be told; UINT64_MAX: none yet */
     atomic_ullong records, frames, frame_bytes, discarded_frames, discarded_bytes;
     atomic_llong last_frame_ns;
 };
@@ -87,13 +91,16 @@ struct tape_store {
 
 /* 0 when memory is short. */
 static int queue_add(struct queue *queue, int kind, uint32_t connection, int64_t recv_ns,
-                     const void *body, size_t bytes)
+                     const void *body, size_t bytes, int tell)
 {
     struct waiting *event = malloc(sizeof *event + bytes);
     if (event == NULL)
         return 0;
-    *event = (struct waiting){
-        .recv_ns = recv_ns, .connection = connection, .bytes = (uint32_t)bytes, .kind = kind};
+    *event = (struct waiting){.recv_ns = recv_ns,
+                              .connection = connection,
+                              .bytes = (uint32_t)bytes,
+                              .kind = kind,
+                              .tell = tell};
     if (bytes > 0)
         memcpy(event->data, body, bytes);
     if (queue->last)
@@ -140,8 +147,8 @@ static void count_record(struct tape_store *store, const struct tape_record *rec
     atomic_store_explicit(&store->last_frame_ns, record->recv_ns, memory_order_relaxed);
 }
 
-static int put_event(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
-                     const void *body, size_t bytes)
+static int put_told(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
+                    const void *body, size_t bytes, int tell)
 {
     uint8_t *room = tape_ring_reserve(store->ring, bytes);
     if (room == NULL)
@@ -152,9 +159,17 @@ static int put_event(struct tape_store *store, int kind, uint32_t connection, in
                                  .connection = connection,
                                  .bytes = (uint32_t)bytes,
                                  .kind = (uint8_t)kind};
-    tape_ring_publish(store->ring, &record);
+    uint64_t ordinal = tape_ring_publish(store->ring, &record);
+    if (tell)
+        atomic_store(&store->told, ordinal);
     count_record(store, &record);
     return 1;
+}
+
+static int put_event(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
+                     const void *body, size_t bytes)
+{
+    return put_told(store, kind, connection, recv_ns, body, bytes, 0);
 }
 
 enum { GAP_NOTE_BYTES = 400 };
@@ -193,8 +208,8 @@ static int put_waiting(struct tape_store *store)
         return 0;
     while (store->waiting.first) {
         const struct waiting *event = store->waiting.first;
-        if (!put_event(store, event->kind, event->connection, event->recv_ns, event->data,
-                       event->bytes))
+        if (!put_told(store, event->kind, event->connection, event->recv_ns, event->data,
+                      event->bytes, event->tell))
             return 0;
         queue_drop_first(&store->waiting);
     }
@@ -215,7 +230,7 @@ static void note_stall(struct tape_store *store)
     tape_event_put_wide(&event, "from_ns", store->stall_began_ns);
     tape_event_put_wide(&event, "to_ns", now);
     size_t bytes = tape_event_end(&event);
-    queue_add(&store->waiting, TAPE_RECORD_NOTE, 0, now, body, bytes);
+    queue_add(&store->waiting, TAPE_RECORD_NOTE, 0, now, body, bytes, 0);
 }
 
 uint8_t *tape_store_reserve(struct tape_store *store, size_t bytes)
@@ -252,15 +267,21 @@ int tape_store_has_room(const struct tape_store *store, size_t bytes)
            tape_ring_free_bytes(store->ring) >= bytes + 4ull * TAPE_RING_SLOT_BYTES;
 }
 
+static void take_event(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
+                       const void *body, size_t bytes, int tell)
+{
+    if (bytes <= store->record_limit && put_waiting(store) &&
+        put_told(store, kind, connection, recv_ns, body, bytes, tell))
+        return;
+    if (bytes > store->record_limit || store->waiting.bytes + bytes > WAITING_MAX_BYTES ||
+        !queue_add(&store->waiting, kind, connection, recv_ns, body, bytes, tell))
+        tape_store_discard(store, connection, recv_ns, bytes);
+}
+
 void tape_store_event(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
                       const void *body, size_t bytes)
 {
-    if (bytes <= store->record_limit && put_waiting(store) &&
-        put_event(store, kind, connection, recv_ns, body, bytes))
-        return;
-    if (bytes > store->record_limit || store->waiting.bytes + bytes > WAITING_MAX_BYTES ||
-        !queue_add(&store->waiting, kind, connection, recv_ns, body, bytes))
-        tape_store_discard(store, connection, recv_ns, bytes);
+    take_event(store, kind, connection, recv_ns, body, bytes, 0);
 }
 
 uint32_t tape_store_new_connection(struct tape_store *store)
@@ -335,8 +356,8 @@ static void take_notes(struct tape_store *store)
     pthread_mutex_unlock(&store->notes_lock);
     while (notes.first) {
         const struct waiting *event = notes.first;
-        tape_store_event(store, event->kind, event->connection, event->recv_ns, event->data,
-                         event->bytes);
+        take_event(store, event->kind, event->connection, event->recv_ns, event->data, event->bytes,
+                   event->tell);
         queue_drop_first(&notes);
     }
 }
@@ -367,14 +388,44 @@ void tape_store_tick(struct tape_store *store, int64_t now_ns)
     }
 }
 
-void tape_store_note_at(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
-                        const void *body, size_t bytes)
+static void queue_note(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
+                       const void *body, size_t bytes, int tell)
 {
     pthread_mutex_lock(&store->notes_lock);
     if (store->notes.bytes + bytes <= WAITING_MAX_BYTES)
-        queue_add(&store->notes, kind, connection, recv_ns, body, bytes);
+        queue_add(&store->notes, kind, connection, recv_ns, body, bytes, tell);
     atomic_store_explicit(&store->notes_there, 1, memory_order_release);
     pthread_mutex_unlock(&store->notes_lock);
+}
+
+void tape_store_note_at(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
+                        const void *body, size_t bytes)
+{
+    queue_note(store, kind, connection, recv_ns, body, bytes, 0);
+}
+
+void tape_store_note_told(struct tape_store *store, const void *body, size_t bytes)
+{
+    atomic_store(&store->told, UINT64_MAX);
+    queue_note(store, TAPE_RECORD_NOTE, 0, tape_clock_realtime(), body, bytes, 1);
+}
+
+int tape_store_told_is_durable(const struct tape_store *store)
+{
+    struct tape_sync_state state;
+    uint64_t told = atomic_load(&store->told);
+    tape_sync_read_state(store->sync, &state);
+    return told != UINT64_MAX && state.durable_ordinal > told;
+}
+
+void tape_store_lock_files(struct tape_store *store)
+{
+    pthread_mutex_lock(&store->files_lock);
+}
+
+void tape_store_unlock_files(struct tape_store *store)
+{
+    pthread_mutex_unlock(&store->files_lock);
 }
 
 void tape_store_note(struct tape_store *store, int kind, uint32_t connection, const void *body,
@@ -475,6 +526,26 @@ static void start_packer(struct tape_store *store, const struct tape_store_optio
     }
 }
 
+/* One that cannot be started is told; the archive grows then. */
+static void start_pruner(struct tape_store *store, const struct tape_store_options *options)
+{
+    struct tape_error error = {0};
+    struct tape_prune_live_options pruner = {
+        .path = tape_archive_path(store->archive),
+        .limits = options->prune,
+        .has_index = store->resume.index != NULL,
+        .sync_itself = options->sync == TAPE_STORE_SYNC_NONE,
+        .store = store,
+    };
+    if (!tape_prune_any(&options->prune))
+        return;
+    store->pruner = tape_prune_live_start(&pruner, &error);
+    if (store->pruner == NULL && options->say) {
+        tape_error_wrap(&error, "nothing is pruned");
+        options->say(options->say_context, error.text);
+    }
+}
+
 static int start_threads(struct tape_store *store, const struct tape_store_options *options,
                          struct tape_error *error)
 {
@@ -507,12 +578,16 @@ static int start_threads(struct tape_store *store, const struct tape_store_optio
         return error->status;
     writer.sync = store->sync;
     store->writer = tape_writer_start(&writer, error);
+    if (store->writer)
+        start_pruner(store, options);
     return store->writer ? 0 : error->status;
 }
 
 static void free_store(struct tape_store *store)
 {
-    tape_packer_finish(store->packer); /* so that the last index transaction finds no other */
+    /* so that the last index transaction finds no other */
+    tape_packer_finish(store->packer);
+    tape_prune_live_free(store->pruner);
     if (store->sync)
         tape_sync_finish(store->sync);
     tape_packer_free(store->packer);
@@ -524,6 +599,7 @@ static void free_store(struct tape_store *store)
     queue_clear(&store->waiting);
     queue_clear(&store->notes);
     pthread_mutex_destroy(&store->notes_lock);
+    pthread_mutex_destroy(&store->files_lock);
     free(store);
 }
 
@@ -559,6 +635,8 @@ struct tape_store *tape_store_open(const char *path, const struct tape_store_opt
     }
     store->ring_fd = -1;
     pthread_mutex_init(&store->notes_lock, NULL);
+    pthread_mutex_init(&store->files_lock, NULL);
+    atomic_init(&store->told, UINT64_MAX);
     if (open_store(store, path, options, error) == 0)
         return store;
     free_store(store);
@@ -595,6 +673,11 @@ static void fill_state(const struct tape_store *store, const struct tape_writer_
     tape_packer_read_state(store->packer, &packer);
     state->packed_segments = packer.segments;
     memcpy(state->pack_trouble, packer.trouble, sizeof state->pack_trouble);
+    struct tape_prune_live_state pruner;
+    tape_prune_live_read_state(store->pruner, &pruner);
+    state->pruned_segments = pruner.segments;
+    memcpy(state->pruned_last, pruner.last, sizeof state->pruned_last);
+    memcpy(state->prune_trouble, pruner.trouble, sizeof state->prune_trouble);
 }
 
 void tape_store_read_state(const struct tape_store *store, struct tape_store_state *state)
@@ -634,6 +717,7 @@ int tape_store_end(struct tape_store *store, const char *reason, struct tape_sto
 {
     struct tape_writer_state writer;
     tape_packer_stop(store->packer);
+    tape_prune_live_stop(store->pruner);
     end_session(store, reason);
     tape_ring_close(store->ring);
     int status = tape_writer_finish(store->writer, &writer, error);

@@ -9,6 +9,7 @@
 #include "format/error.h"
 #include "format/feed.h"
 #include "format/record.h"
+#include "record/prune.h"
 
 enum tape_store_sync {
     TAPE_STORE_SYNC_INTERVAL, /* fdatasync every sync_ns (the default, 100 ms) */
@@ -20,13 +21,14 @@ enum tape_store_sync {
 typedef void tape_store_watch(void *context, const struct tape_message *message);
 
 struct tape_store_options {
-    uint64_t ring_bytes;    /* 0: TAPE_RING_DEFAULT_BYTES */
-    int sync;               /* enum tape_store_sync */
-    int64_t sync_ns;        /* 0: 100 ms */
-    int64_t seal_ns;        /* a segment's greatest age, 0: one hour */
-    int64_t seal_raw_bytes; /* a segment's greatest raw size, 0: 256 MiB */
-    int pack;               /* closed segments are packed meanwhile */
-    const char *command;    /* for the session's record */
+    uint64_t ring_bytes;            /* 0: TAPE_RING_DEFAULT_BYTES */
+    int sync;                       /* enum tape_store_sync */
+    int64_t sync_ns;                /* 0: 100 ms */
+    int64_t seal_ns;                /* a segment's greatest age, 0: one hour */
+    int64_t seal_raw_bytes;         /* a segment's greatest raw size, 0: 256 MiB */
+    int pack;                       /* closed segments are packed meanwhile */
+    struct tape_prune_limits prune; /* the oldest segments are deleted meanwhile, if there is any */
+    const char *command;            /* for the session's record */
     tape_store_watch *watch;
     void *watch_context;
     void (*say)(void *context, const char *words); /* what recovery found and did; may be NULL */
@@ -98,6 +100,17 @@ void tape_store_note(struct tape_store *store, int kind, uint32_t connection, co
 void tape_store_note_at(struct tape_store *store, int kind, uint32_t connection, int64_t recv_ns,
                         const void *body, size_t bytes);
 
+/* tape_store_note_told(store, body, bytes): as tape_store_note, and tape_store_told_is_durable() is
+ * 1 once it is on stable storage (as far as ${sync} makes it so). For one thread, one note at a
+ * time. */
+void tape_store_note_told(struct tape_store *store, const void *body, size_t bytes);
+int tape_store_told_is_durable(const struct tape_store *store);
+
+/* tape_store_lock_files(store), tape_store_unlock_files(store): around renaming and deleting files
+ * of closed segments, which the packer and the pruner both do. */
+void tape_store_lock_files(struct tape_store *store);
+void tape_store_unlock_files(struct tape_store *store);
+
 struct tape_store_state {
     uint64_t records, frames, frame_bytes;  /* published to the ring in this session */
     uint64_t written_records, stored_bytes; /* in blocks written in this session */
@@ -111,6 +124,8 @@ struct tape_store_state {
     char message[256];
     uint32_t packed_segments;
     char pack_trouble[256]; /* "": none */
+    uint64_t pruned_segments;
+    char pruned_last[256], prune_trouble[256]; /* of the last one deleted; "": none */
 };
 void tape_store_read_state(const struct tape_store *store, struct tape_store_state *state);
 

@@ -52,12 +52,21 @@ USAGE = [
     (["--level=cold", "--repair", "a"], "--level has no meaning without --pack"),
     (["--pack", "--no-pack", "a"], "--no-pack has no meaning with --pack"),
     (["--pack", "--for=1s", "a"], "--for has no meaning with --pack"),
+    (["--prune", "a"], "--prune needs a limit: --keep-age=TIME, --keep-bytes=SIZE or --keep-free=SIZE"),
+    (["--prune", "--repair", "--keep-age=1d", "a"], "--repair and --prune exclude each other"),
+    (["--prune", "--keep-age=1d", "a", "b"], "--prune takes one ARCHIVE, and then \"b\"?"),
+    (["--prune", "--keep-age=1d", "--ring=1MiB", "a"], "--ring has no meaning with --prune"),
+    (["--repair", "--keep-bytes=1GB", "a"], "--keep-bytes has no meaning with --repair"),
+    (["--keep-free=0", "a", "b"], "--keep-free=0: no size such as 65536, 16MiB or 1GiB"),
+    (["--dry-run", "a", "b"], "--dry-run has no meaning without --prune"),
     (["--import", "f"], "an ARCHIVE directory must be named (tape-record --help)"),
 ]
 
 FAILED = [
     (["--import", "/nowhere/at/all", "a"], 1, "/nowhere/at/all: open: No such file or directory"),
     (["--profile=/nowhere", "a", "b@c"], 1, "/nowhere: open: No such file or directory"),
+    (["--prune", "--keep-age=1d", "nothing-here"], 1,
+     "open nothing-here: open the directory: No such file or directory"),
     (["--repair", "nothing-here"], 1, "open nothing-here: open the directory: No such file or directory"),
     (["--pack", "nothing-here"], 1, "open nothing-here: open the directory: No such file or directory"),
     (["--import", "/dev/null", "/nowhere/archive"], 1,
