@@ -3,6 +3,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "format/archive_current.h"
 #include "format/cursor.h"
 #include "format/index_internal.h"
 #include "format/index_repack.h"
@@ -14,69 +15,23 @@ enum {
 };
 
 /*
- * One run. Invariants: place is where the records of the open summary came from, in_block = 1 when
- * it has any; segment is the open file that headers are looked up in, NULL before the first;
- * records from ${until} on, and damage behind them, are left alone.
+ * One run. Invariants: place and header are of the block that the records of the open summary came
+ * from, in_block = 1 when it has any; records from ${until} on, and damage behind them, are left
+ * alone.
  */
 struct catch_up {
     struct tape_index *index;
     struct tape_archive *archive;
     struct tape_summariser *summariser;
     struct tape_cursor *cursor;
-    struct tape_segment *segment;
-    uint32_t segment_sequence, entry;
     struct tape_cursor_place place;
+    struct tape_block_header header;
     int in_block;
     int64_t blocks;
     uint64_t records, until;
     void (*progress)(void *context, uint64_t records);
     void *context;
 };
-
-static const struct tape_archive_entry *entry_of(const struct tape_archive *archive,
-                                                 uint32_t sequence)
-{
-    const struct tape_archive_entry *entry;
-    for (int i = 0; (entry = tape_archive_entry(archive, i)) != NULL; i++)
-        if (entry->sequence == sequence)
-            return entry;
-    return NULL;
-}
-
-/* The block's header as it stands in the file, for its sizes. The segment is opened a second time,
- * beside the cursor, and kept; in a growing one blocks appear after it was opened. */
-static void find_header(struct catch_up *run, struct tape_block_header *header)
-{
-    struct tape_segment_info info;
-    memset(header, 0, sizeof *header);
-    header->segment = run->place.segment;
-    header->number = run->place.block;
-    if (run->segment && run->segment_sequence != run->place.segment) {
-        tape_segment_close(run->segment);
-        run->segment = NULL;
-    }
-    if (!run->segment) {
-        const struct tape_archive_entry *entry = entry_of(run->archive, run->place.segment);
-        run->segment = entry ? tape_archive_open_segment(run->archive, entry, NULL) : NULL;
-        run->segment_sequence = run->place.segment;
-        run->entry = 0;
-    }
-    if (!run->segment)
-        return;
-    for (int tries = 0; tries < 2; tries++) {
-        tape_segment_read_info(run->segment, &info);
-        for (; run->entry < info.blocks; run->entry++) {
-            const struct tape_segment_entry *found = tape_segment_entry(run->segment, run->entry);
-            if (found->offset == run->place.offset) {
-                *header = found->header;
-                header->segment = run->place.segment;
-                return;
-            }
-        }
-        if (tape_segment_refresh(run->segment, NULL) <= 0)
-            return;
-    }
-}
 
 static int begin_if_needed(struct catch_up *run, struct tape_error *error)
 {
@@ -86,12 +41,10 @@ static int begin_if_needed(struct catch_up *run, struct tape_error *error)
 /* The open summary is that of a whole block: into the index with it. */
 static int end_block(struct catch_up *run, struct tape_error *error)
 {
-    struct tape_block_header header;
     if (!run->in_block)
         return 0;
-    find_header(run, &header);
     struct tape_summary *summary =
-        tape_summariser_take(run->summariser, &header, run->place.offset);
+        tape_summariser_take(run->summariser, &run->header, run->place.offset);
     if (!summary)
         return tape_error_set(error, TAPE_FAILED, "%s: no memory for a block's summary",
                               run->index->name);
@@ -121,6 +74,8 @@ static int add_record(struct catch_up *run, const struct tape_record *record,
         if (status < 0)
             return status;
         run->place = place;
+        tape_cursor_read_header(run->cursor, &run->header);
+        run->header.segment = place.segment;
     }
     run->in_block = 1;
     int status = tape_summariser_add(run->summariser, record, NULL, error);
@@ -190,17 +145,19 @@ static int is_final(const struct catch_up *run, const struct tape_archive_entry 
  * damaged end and sealed them again: their size tells. */
 static int set_segments(struct catch_up *run, struct tape_error *error)
 {
-    const struct tape_archive_entry *entry;
-    for (int i = 0; (entry = tape_archive_entry(run->archive, i)) != NULL; i++) {
-        if (is_final(run, entry))
+    const struct tape_archive_entry *found = NULL;
+    struct tape_archive_entry entry = {0};
+    while ((found = tape_archive_after(run->archive, entry.sequence)) != NULL) {
+        entry = *found;
+        if (is_final(run, &entry))
             continue;
         struct tape_segment_info info;
-        struct tape_segment *segment = tape_archive_open_segment(run->archive, entry, NULL);
-        if (segment)
+        struct tape_segment *segment;
+        if (tape_archive_open_current(run->archive, &entry, &segment, NULL) == 1)
             tape_segment_read_info(segment, &info);
         int status = begin_if_needed(run, error);
         if (status == 0)
-            status = tape_index_set_segment(run->index, entry, segment ? &info : NULL, error);
+            status = tape_index_set_segment(run->index, &entry, segment ? &info : NULL, error);
         tape_segment_close(segment);
         if (status < 0)
             return status;
@@ -265,11 +222,14 @@ static int is_of_these(struct tape_index *index, struct tape_archive *archive)
                            -1, &statement, NULL) != SQLITE_OK)
         return same;
     if (sqlite3_step(statement) == SQLITE_ROW) {
-        const struct tape_archive_entry *entry =
-            entry_of(archive, (uint32_t)sqlite3_column_int64(statement, 0));
+        uint32_t sequence = (uint32_t)sqlite3_column_int64(statement, 0);
+        const struct tape_archive_entry *found =
+            sequence > 0 ? tape_archive_after(archive, sequence - 1) : NULL;
+        struct tape_archive_entry entry = {0};
         struct tape_segment_info info = {0};
-        segment = entry ? tape_archive_open_segment(archive, entry, NULL) : NULL;
-        if (segment)
+        if (found && found->sequence == sequence)
+            entry = *found;
+        if (entry.sequence != 0 && tape_archive_open_current(archive, &entry, &segment, NULL) == 1)
             tape_segment_read_info(segment, &info);
         for (uint32_t i = info.blocks; i-- > 0 && !same;) {
             const struct tape_segment_entry *block = tape_segment_entry(segment, i);
@@ -303,8 +263,9 @@ static int is_in_index(const struct catch_up *run, uint32_t sequence)
 static int take_packed(struct catch_up *run, struct tape_error *error)
 {
     const struct tape_archive_entry *found;
-    for (int i = 0; (found = tape_archive_entry(run->archive, i)) != NULL; i++) {
-        struct tape_archive_entry entry = *found;
+    struct tape_archive_entry entry = {0};
+    while ((found = tape_archive_after(run->archive, entry.sequence)) != NULL) {
+        entry = *found;
         if (entry.state != 't' || is_final(run, &entry) || !is_in_index(run, entry.sequence))
             continue;
         struct tape_segment *segment = tape_archive_open_segment(run->archive, &entry, NULL);
@@ -381,7 +342,6 @@ int tape_index_fold_until(struct tape_index *index, struct tape_archive *archive
     if (!run.cursor)
         return error ? error->status : TAPE_FAILED;
     int status = fold(&run, error);
-    tape_segment_close(run.segment);
     tape_cursor_close(run.cursor);
     return status;
 }
@@ -411,7 +371,6 @@ int64_t tape_index_catch_up(struct tape_index *index, struct tape_archive *archi
         if (status == 0)
             status = fold(&run, error);
     }
-    tape_segment_close(run.segment);
     tape_cursor_close(run.cursor);
     return status < 0 ? status : run.blocks;
 }
