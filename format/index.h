@@ -111,6 +111,10 @@ int tape_index_compare(struct tape_index *index, struct tape_index *truth,
 struct tape_index *tape_index_open_base(struct tape_archive *archive, int *pending,
                                         struct tape_error *error);
 
+/* tape_index_find_pruned(archive): no record before it need be there: it was pruned, or is about to
+ * be. 0 when there is none. */
+uint64_t tape_index_find_pruned(struct tape_archive *archive);
+
 /* tape_index_advance_base(base, archive, until, error): folds in the records before ${until}, which
  * begins a segment. 1; 0 when a message that began before it goes on behind it: base is of no
  * further use then, for the segment before must stay; or a status. An empty index in memory is the

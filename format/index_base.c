@@ -389,6 +389,19 @@ struct tape_index *tape_index_open_base(struct tape_archive *archive, int *pendi
     return NULL;
 }
 
+uint64_t tape_index_find_pruned(struct tape_archive *archive)
+{
+    static const char *const names[] = {settled_name, pending_name};
+    uint64_t most = 0;
+    for (int i = 0; i < 2; i++) {
+        struct tape_index *base = load(archive, names[i], NULL);
+        if (base && base->now.pruned_ordinal > most)
+            most = base->now.pruned_ordinal;
+        tape_index_close(base);
+    }
+    return most;
+}
+
 static int write_file(int directory, const void *data, int64_t bytes, struct tape_error *error)
 {
     int64_t done = 0;

@@ -16,6 +16,7 @@ struct tape_verify_index {
     struct tape_findings *findings;
     struct tape_index *file;
     sqlite3_stmt *block, *covering, *segment;
+    struct tape_archive *archive;
     uint64_t next_ordinal;
     uint64_t blocks_behind;
     uint64_t *places;
@@ -34,7 +35,8 @@ static int sqlite_failed(const struct tape_verify_index *check, struct tape_erro
     return tape_error_set(error, TAPE_FAILED, "index.db: %s", sqlite3_errmsg(handle(check)));
 }
 
-static int prepare(struct tape_verify_index *check, struct tape_error *error)
+static int prepare(struct tape_verify_index *check, struct tape_archive *archive,
+                   struct tape_error *error)
 {
     static const char block[] =
         "SELECT segment_id, number, offset, codec, stored_bytes, raw_bytes, crc32c, records,"
@@ -51,6 +53,7 @@ static int prepare(struct tape_verify_index *check, struct tape_error *error)
         sqlite3_prepare_v2(handle(check), segment, -1, &check->segment, NULL) != SQLITE_OK)
         return sqlite_failed(check, error);
     check->next_ordinal = tape_index_next_ordinal(check->file);
+    check->archive = archive;
     return 0;
 }
 
@@ -76,7 +79,7 @@ struct tape_verify_index *tape_verify_index_open(struct tape_archive *archive,
     }
     check->findings = findings;
     check->file = tape_index_open_read(archive, &why);
-    if (check->file && prepare(check, &why) < 0)
+    if (check->file && prepare(check, archive, &why) < 0)
         drop_file(check);
     if (!check->file && why.status == TAPE_MISSING)
         tape_findings_add(findings, TAPE_FINDINGS_NOTE,
@@ -279,6 +282,8 @@ int tape_verify_index_finish(struct tape_verify_index *check, struct tape_error 
     int code;
     if (!check->file)
         return 0;
+    /* asked now: segments may have been pruned while the others were read */
+    uint64_t pruned = tape_index_find_pruned(check->archive);
     if (sqlite3_prepare_v2(handle(check),
                            "SELECT segment_id, number, block_id, records FROM block"
                            " ORDER BY segment_id, number",
@@ -292,7 +297,8 @@ int tape_verify_index_finish(struct tape_verify_index *check, struct tape_error 
         while (packed < check->packed_used && check->packed[packed] < place >> 32)
             packed++;
         if ((at < check->places_used && check->places[at] == place) ||
-            (packed < check->packed_used && check->packed[packed] == place >> 32))
+            (packed < check->packed_used && check->packed[packed] == place >> 32) ||
+            (uint64_t)sqlite3_column_int64(all, 2) < pruned)
             continue;
         if (run.to < run.from || place != run.to + 1) {
             tell_absent(check, &run);
@@ -376,14 +382,17 @@ static int count_differences(struct fold *left, struct fold *right, struct tape_
     return differences;
 }
 
-/* Both sides must end at the same record: a recorder may add some between the two. */
+/* Both sides must begin and end at the same record: a recorder may add some, and prune others,
+ * between the two. */
 static int compare(struct tape_verify_index *check, struct fold *left, struct fold *right,
                    struct tape_archive *archive, struct tape_error *error)
 {
     for (int attempt = 0; attempt < ATTEMPTS; attempt++) {
         uint64_t l = tape_index_next_ordinal(left->index);
         uint64_t r = tape_index_next_ordinal(right->index);
-        if (l == r) {
+        uint64_t l_from = tape_index_pruned_ordinal(left->index);
+        uint64_t r_from = tape_index_pruned_ordinal(right->index);
+        if (l == r && l_from == r_from) {
             int differences = count_differences(left, right, archive, error);
             if (differences > 0 &&
                 tape_index_next_ordinal(left->index) == tape_index_next_ordinal(right->index))
@@ -393,7 +402,7 @@ static int compare(struct tape_verify_index *check, struct fold *left, struct fo
                 continue; /* it grew meanwhile */
             return differences < 0 ? differences : 0;
         }
-        int status = catch_up(l < r ? left : right, archive, error);
+        int status = catch_up(l < r || (l == r && l_from < r_from) ? left : right, archive, error);
         if (status < 0)
             return status;
     }
