@@ -1,5 +1,5 @@
-/* The index of an archive as of now: index.db, completed in memory with what it does not hold yet.
- */
+/* The index of an archive as of now: index.db, completed in memory with what it does not hold yet,
+ * and with the blocks of packed segments that it was not told of. */
 #ifndef TAPE_REPLAY_CATALOG_H
 #define TAPE_REPLAY_CATALOG_H
 

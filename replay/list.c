@@ -9,9 +9,11 @@
 #include <time.h>
 
 #include "format/archive.h"
+#include "format/archive_current.h"
 #include "replay/catalog.h"
 #include "replay/left.h"
 #include "replay/object.h"
+#include "replay/packing.h"
 #include "replay/printable.h"
 #include "replay/timespec.h"
 
@@ -34,8 +36,8 @@ struct list {
     struct tape_archive_owner owner;
     struct tape_catalog catalog;
     int64_t as_of_ns;
-    int files;
-    uint64_t files_bytes, left_in_ring;
+    int files, packed, cold; /* cold ones are packed, too */
+    uint64_t files_bytes, packed_bytes, left_in_ring;
     struct tape_error *error;
 };
 
@@ -185,7 +187,10 @@ static int print_sessions(struct list *list, cJSON *array)
 /* missing is NULL where nobody can say how much a gap took. Open gaps (nothing came since) are not
  * counted: after the recorder has ended every stream has one. */
 static const char stream_sql[] =
-    "SELECT s.venue, s.name, s.messages, s.bytes, s.first_ns, s.last_ns, coalesce(g.gaps, 0),"
+    "SELECT s.venue, s.name, s.messages - s.pruned_messages, s.bytes - s.pruned_bytes,"
+    " CASE WHEN s.pruned_messages = 0 THEN s.first_ns ELSE (SELECT min(b.first_ns)"
+    " FROM block_stream AS b WHERE b.stream_id = s.stream_id) END,"
+    " CASE WHEN s.messages > s.pruned_messages THEN s.last_ns END, coalesce(g.gaps, 0),"
     " CASE WHEN coalesce(g.unknown, 0) > 0 THEN NULL ELSE coalesce(g.missing, 0) END,"
     " s.loss_detectable, s.symbol, s.channel, s.duplicates"
     " FROM stream AS s LEFT JOIN (SELECT stream_id, count(*) AS gaps, sum(missing) AS missing,"
@@ -332,6 +337,27 @@ static int print_gaps(struct list *list, cJSON *object)
     return got;
 }
 
+static double ratio_of(uint64_t raw_bytes, uint64_t stored_bytes)
+{
+    return stored_bytes ? (double)raw_bytes / (double)stored_bytes : 0;
+}
+
+static void put_ratio(cJSON *object, uint64_t raw_bytes, uint64_t stored_bytes)
+{
+    double thousandths = ratio_of(raw_bytes, stored_bytes) * 1000 + 0.5;
+    cJSON_AddNumberToObject(object, "ratio", (double)(int64_t)thousandths / 1000);
+}
+
+/* The word for a segment that is listed now, or NULL. */
+static const char *packing_word(const struct list *list, uint32_t sequence)
+{
+    const struct tape_archive_entry *entry =
+        sequence > 0 ? tape_archive_after(list->archive, sequence - 1) : NULL;
+    if (!entry || entry->sequence != sequence)
+        return NULL;
+    return tape_packing_word(tape_packing_read(list->archive, entry));
+}
+
 static int put_segments(struct list *list, cJSON *array)
 {
     struct query query;
@@ -342,12 +368,18 @@ static int put_segments(struct list *list, cJSON *array)
     while (got == 0 && (got = query_next(&query)) == 1) {
         static const char *const counts[] = {"blocks",        "records",   "messages",
                                              "payload_bytes", "raw_bytes", "stored_bytes"};
+        const char *packing = packing_word(list, (uint32_t)number(&query, 0));
         cJSON *object = cJSON_CreateObject();
         tape_object_put_count(object, "segment", (uint64_t)number(&query, 0));
         tape_object_put_string(object, "name", text(&query, 1));
+        if (packing)
+            cJSON_AddStringToObject(object, "packing", packing);
+        else
+            cJSON_AddNullToObject(object, "packing");
         cJSON_AddBoolToObject(object, "sealed", number(&query, 2) == 1);
         for (int i = 0; i < 6; i++)
             tape_object_put_count(object, counts[i], (uint64_t)number(&query, 3 + i));
+        put_ratio(object, (uint64_t)number(&query, 7), (uint64_t)number(&query, 8));
         put_null_or_count(object, "file_bytes", &query, 9);
         put_null_or_time(object, "first", &query, 10);
         put_null_or_time(object, "last", &query, 11);
@@ -371,7 +403,6 @@ static int print_storage(struct list *list, cJSON *object)
     if ((got = query_next(&query)) != 1)
         return got;
     uint64_t raw_bytes = (uint64_t)number(&query, 3), stored_bytes = (uint64_t)number(&query, 4);
-    double ratio = stored_bytes ? (double)raw_bytes / (double)stored_bytes : 0;
     if (object) {
         tape_object_put_count(object, "segments_total", (uint64_t)number(&query, 0));
         tape_object_put_count(object, "segments_sealed", (uint64_t)number(&query, 1));
@@ -379,16 +410,51 @@ static int print_storage(struct list *list, cJSON *object)
         tape_object_put_count(object, "raw_bytes", raw_bytes);
         tape_object_put_count(object, "stored_bytes", stored_bytes);
         tape_object_put_count(object, "file_bytes", list->files_bytes);
-        cJSON_AddNumberToObject(object, "ratio", (double)(int64_t)(ratio * 1000 + 0.5) / 1000);
+        put_ratio(object, raw_bytes, stored_bytes);
+        tape_object_put_count(object, "segments_packed", (uint64_t)list->packed);
+        tape_object_put_count(object, "segments_cold", (uint64_t)list->cold);
         return query_next(&query);
     }
-    fprintf(list->to, "segments     %d files, %s, %" PRId64 " sealed\n", list->files,
+    fprintf(list->to, "segments     %d files, %s, %" PRId64 " sealed", list->files,
             size(files, list->files_bytes), number(&query, 1));
-    fprintf(list->to, "records      %" PRId64 " in %s, stored in %s: ratio %.2f\n",
-            number(&query, 2), size(raw, raw_bytes), size(stored, stored_bytes), ratio);
+    if (list->packed > 0)
+        fprintf(list->to, "; %d packed, %s", list->packed, size(files, list->packed_bytes));
+    if (list->cold > 0)
+        fprintf(list->to, " (%d of them cold)", list->cold);
+    fprintf(list->to, "\nrecords      %" PRId64 " in %s, stored in %s: ratio %.2f\n",
+            number(&query, 2), size(raw, raw_bytes), size(stored, stored_bytes),
+            ratio_of(raw_bytes, stored_bytes));
     if (number(&query, 5) > 0)
         fprintf(list->to, "damaged      %" PRId64 " places; tape-replay verify tells which\n",
                 number(&query, 5));
+    return query_next(&query);
+}
+
+/* What is not there any more on purpose; a segment that stands all the same is not counted. */
+static int print_pruned(struct list *list, cJSON *object)
+{
+    char bytes[16], last[TAPE_TIMESPEC_TEXT_BYTES];
+    struct query query;
+    int got =
+        query_begin(&query, list,
+                    "SELECT count(*), coalesce(sum(records), 0), coalesce(sum(file_bytes), 0),"
+                    " max(ns) FROM pruned"
+                    " WHERE segment_id NOT IN (SELECT segment_id FROM segment)");
+    if (got < 0)
+        return got;
+    if ((got = query_next(&query)) != 1)
+        return got;
+    if (object) {
+        cJSON *child = cJSON_AddObjectToObject(object, "pruned");
+        tape_object_put_count(child, "segments", (uint64_t)number(&query, 0));
+        tape_object_put_count(child, "records", (uint64_t)number(&query, 1));
+        tape_object_put_count(child, "file_bytes", (uint64_t)number(&query, 2));
+        put_null_or_time(child, "last", &query, 3);
+    } else if (number(&query, 0) > 0) {
+        fprintf(list->to, "pruned       %" PRId64 " files, %s, %" PRId64 " records; last %s\n",
+                number(&query, 0), size(bytes, (uint64_t)number(&query, 2)), number(&query, 1),
+                when(last, &query, 3));
+    }
     return query_next(&query);
 }
 
@@ -400,17 +466,33 @@ static void put_hex(char to[33], const uint8_t id[16])
         snprintf(to + 2 * i, 3, "%02x", id[i]);
 }
 
+/* A file that has gone since it was listed was packed or pruned: all of them are looked at again.
+ */
 static int sum_files(struct list *list)
 {
-    struct stat found;
+    enum { LOOKS_MAX = 4 };
     char name[TAPE_ARCHIVE_NAME_BYTES + 16];
-    list->files = tape_archive_scan(list->archive, list->error);
-    for (int i = 0; i < list->files; i++) {
-        const struct tape_archive_entry *entry = tape_archive_entry(list->archive, i);
-        snprintf(name, sizeof name, "segments/%s", entry->name);
-        if (fstatat(tape_archive_directory_fd(list->archive), name, &found, AT_SYMLINK_NOFOLLOW) ==
-            0)
+    int gone = 1;
+    for (int look = 0; gone && look < LOOKS_MAX; look++) {
+        const struct tape_archive_entry *entry;
+        list->files = tape_archive_scan(list->archive, list->error);
+        list->files_bytes = list->packed_bytes = 0;
+        list->packed = list->cold = gone = 0;
+        for (int i = 0; (entry = tape_archive_entry(list->archive, i)) != NULL; i++) {
+            struct stat found;
+            snprintf(name, sizeof name, "segments/%s", entry->name);
+            if (fstatat(tape_archive_directory_fd(list->archive), name, &found,
+                        AT_SYMLINK_NOFOLLOW) < 0) {
+                gone = 1;
+                continue;
+            }
             list->files_bytes += (uint64_t)found.st_size;
+            if (entry->state != 't')
+                continue;
+            list->packed++;
+            list->packed_bytes += (uint64_t)found.st_size;
+            list->cold += tape_packing_read(list->archive, entry) == TAPE_PACKING_COLD;
+        }
     }
     return list->files < 0 ? list->files : 0;
 }
@@ -439,6 +521,8 @@ static int print_table(struct list *list)
         status = print_gaps(list, NULL);
     if (status == 0)
         status = print_storage(list, NULL);
+    if (status == 0)
+        status = print_pruned(list, NULL);
     if (status == 0)
         status = print_sessions(list, NULL);
     if (status == 0)
@@ -471,6 +555,8 @@ static int print_object(struct list *list)
         status = print_gaps(list, object);
     if (status == 0)
         status = print_storage(list, object);
+    if (status == 0)
+        status = print_pruned(list, object);
     if (status == 0)
         status = put_segments(list, cJSON_AddArrayToObject(object, "segments"));
     if (status < 0) {

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "format/archive.h"
+#include "format/archive_current.h"
 #include "format/crc32c.h"
 #include "format/summary.h"
 #include "replay/findings.h"
@@ -37,7 +38,7 @@ struct verify {
     uint32_t last_sequence;
     char tail[128];
     int tail_verdict;
-    uint64_t segments, blocks, records, file_bytes, raw_bytes;
+    uint64_t segments, packed, blocks, records, file_bytes, raw_bytes;
     struct tape_error *error;
 };
 
@@ -252,27 +253,16 @@ static void flush_tail(struct verify *verify)
     verify->tail[0] = '\0';
 }
 
-static int check_segment(struct verify *verify, const struct tape_archive_entry *entry, int last)
+static int check_open_segment(struct verify *verify, struct tape_segment *segment,
+                              const struct tape_archive_entry *entry, int growing)
 {
-    struct tape_error why = {0};
     struct tape_segment_info info;
-    int growing = last && verify->owner.held, status = 0;
-    struct tape_segment *segment = tape_archive_open_segment(verify->archive, entry, &why);
-    if (!segment && growing && why.status == TAPE_TORN)
-        return 0; /* it is only being made */
-    if (!segment && tape_error_exit_code(why.status) == 3) {
-        tape_findings_add(&verify->findings, why.status, "%s", why.text);
-        return 0;
-    }
-    if (!segment) {
-        *verify->error = why;
-        return why.status;
-    }
     tape_segment_read_info(segment, &info);
     verify->segments++;
+    verify->packed += entry->state == 't';
     verify->file_bytes += info.file_bytes;
     tell_places(verify, segment, entry->sequence);
-    status = tape_verify_index_begin(verify->index, entry, &info, verify->error);
+    int status = tape_verify_index_begin(verify->index, entry, &info, verify->error);
     for (uint32_t i = 0; status == 0 && i < info.blocks; i++)
         status = check_block(verify, segment, i, entry->sequence, growing);
     if (status == 0 && !growing) {
@@ -280,22 +270,66 @@ static int check_segment(struct verify *verify, const struct tape_archive_entry 
         keep_tail(verify, entry->sequence, &info);
         status = tape_verify_index_segment(verify->index, entry, &info, verify->error);
     }
-    tape_segment_close(segment);
     return status;
+}
+
+/* entry then names the file that was checked. */
+static int check_segment(struct verify *verify, struct tape_archive_entry *entry, int last)
+{
+    struct tape_error why = {0};
+    struct tape_segment *segment;
+    int growing = last && verify->owner.held;
+    int got = tape_archive_open_current(verify->archive, entry, &segment, &why);
+    if (got == 1) {
+        got = check_open_segment(verify, segment, entry, growing);
+        tape_segment_close(segment);
+        return got;
+    }
+    if (got == 0) {
+        /* Pruned: everything before it, too. */
+        tape_findings_add(&verify->findings, TAPE_FINDINGS_NOTE,
+                          "segment %06u: deleted since the archive was listed", entry->sequence);
+        verify->anchored = 0;
+        return 0;
+    }
+    if (growing && got == TAPE_TORN)
+        return 0; /* it is only being made */
+    if (tape_error_exit_code(got) != 3) {
+        *verify->error = why;
+        return got;
+    }
+    tape_findings_add(&verify->findings, got, "%s", why.text);
+    return 0;
+}
+
+/* Files beside those that count, as a crash while packing leaves them. */
+static void tell_leftovers(struct verify *verify)
+{
+    const struct tape_archive_entry *entry;
+    for (int i = 0; (entry = tape_archive_leftover(verify->archive, i)) != NULL; i++)
+        if (!verify->owner.held)
+            tape_findings_add(&verify->findings, TAPE_FINDINGS_NOTE,
+                              "segment %06u: %s is left of a packing that was cut short; "
+                              "tape-record --repair or the next recording clears it away",
+                              entry->sequence, strrchr(entry->name, '/') + 1);
 }
 
 static int check_segments(struct verify *verify)
 {
-    int count = tape_archive_scan(verify->archive, verify->error);
-    if (count < 0)
-        return count;
+    struct tape_archive_entry entry = {0};
+    const struct tape_archive_entry *found;
+    int status = tape_archive_scan(verify->archive, verify->error);
+    if (status < 0)
+        return status;
     int others = tape_archive_foreign_files(verify->archive);
     if (others > 0)
         tape_findings_add(&verify->findings, TAPE_FINDINGS_NOTE,
                           "%d names under segments/ are no part of the archive", others);
-    for (int i = 0; i < count; i++) {
-        struct tape_archive_entry entry = *tape_archive_entry(verify->archive, i);
-        int status = check_segment(verify, &entry, i == count - 1);
+    tell_leftovers(verify);
+    while ((found = tape_archive_after(verify->archive, entry.sequence)) != NULL) {
+        entry = *found;
+        int last = tape_archive_after(verify->archive, entry.sequence) == NULL;
+        status = check_segment(verify, &entry, last);
         if (status < 0)
             return status;
     }
@@ -340,10 +374,13 @@ static void print_summary(struct verify *verify, FILE *to, int64_t took_ns)
     double megabytes = (double)verify->file_bytes / 1e6;
     double seconds = took_ns > 0 ? (double)took_ns / 1e9 : 1e-9;
     tape_timespec_format_duration(took, took_ns);
+    fprintf(to, "%" PRIu64 " segments", verify->segments);
+    if (verify->packed > 0)
+        fprintf(to, " (%" PRIu64 " packed)", verify->packed);
     fprintf(to,
-            "%" PRIu64 " segments, %" PRIu64 " blocks, %" PRIu64 " records; %.1f MB in %s "
+            ", %" PRIu64 " blocks, %" PRIu64 " records; %.1f MB in %s "
             "(%.0f MB/s, %.2f M records/s)\n",
-            verify->segments, verify->blocks, verify->records, megabytes, took, megabytes / seconds,
+            verify->blocks, verify->records, megabytes, took, megabytes / seconds,
             (double)verify->records / 1e6 / seconds);
     if (verify->findings.damages == 0)
         fputs("no damage\n", to);
@@ -358,6 +395,7 @@ static int print_object(struct verify *verify, FILE *to, int64_t took_ns)
     cJSON_AddBoolToObject(object, "damaged", verify->findings.damages > 0);
     cJSON_AddBoolToObject(object, "recording", verify->owner.held);
     tape_object_put_count(object, "segments", verify->segments);
+    tape_object_put_count(object, "segments_packed", verify->packed);
     tape_object_put_count(object, "blocks", verify->blocks);
     tape_object_put_count(object, "records", verify->records);
     tape_object_put_ordinal(object, "next_ordinal", verify->next_ordinal);
