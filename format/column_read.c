@@ -3,16 +3,21 @@
 
 #include "format/column.h"
 #include "format/column_predict.h"
+#include "format/column_stream.h"
 #include "format/tans.h"
 
 struct tape_column_reader {
     tape_tans_entry entries[TAPE_COLUMN_CONTEXTS_MAX][TAPE_TANS_STATES_MAX];
+    struct tape_tans_parts parts;
     struct tape_column_keys keys;
 };
 
 struct tape_column_reader *tape_column_reader_new(void)
 {
-    return calloc(1, sizeof(struct tape_column_reader));
+    struct tape_column_reader *reader = calloc(1, sizeof *reader);
+    if (reader != NULL)
+        tape_tans_build_parts(&reader->parts);
+    return reader;
 }
 
 void tape_column_reader_free(struct tape_column_reader *reader)
@@ -124,146 +129,6 @@ static int read_varints(struct tape_column_input *input, struct tape_column *col
     return 1;
 }
 
-/* A stream of bits: from at, bits [position, length). What lies after it up to readable may be
- * looked at but not used. */
-struct stream {
-    const uint8_t *at, *readable;
-    uint64_t position, length;
-};
-
-/* 57 bits or more from a position; zero beyond what may be looked at. */
-static uint64_t peek_carefully(const struct stream *stream, uint64_t position)
-{
-    uint8_t bytes[8] = {0};
-    uint64_t from = position >> 3, available = (uint64_t)(stream->readable - stream->at);
-    if (from < available)
-        memcpy(bytes, stream->at + from, available - from < 8 ? available - from : 8);
-    return tape_bytes_get_u64(bytes) >> (position & 7);
-}
-
-static inline uint64_t peek(const struct stream *stream, uint64_t position)
-{
-    return tape_bytes_get_u64(stream->at + (position >> 3)) >> (position & 7);
-}
-
-static inline uint64_t low_bits(uint64_t bits, unsigned count)
-{
-    return bits & ((1ull << count) - 1);
-}
-
-/* One token with its extra bits; the lane's next state when more = 1. Any distance between stream
- * position and end; at most 62 + 11 bits, hence several looks. */
-static void read_one(tape_tans_entry entry, struct stream *stream, int more, uint32_t *state,
-                     int64_t *value)
-{
-    uint64_t residual = tape_token_base[tape_tans_token(entry)];
-    unsigned extra = tape_tans_extra(entry), low = extra < 32 ? extra : 32;
-    residual += low_bits(peek_carefully(stream, stream->position), low);
-    if (extra > low)
-        residual += low_bits(peek_carefully(stream, stream->position + low), extra - low) << low;
-    stream->position += extra;
-    if (more) {
-        *state = tape_tans_base(entry) +
-                 ((uint32_t)peek_carefully(stream, stream->position) & tape_tans_mask(entry));
-        stream->position += tape_tans_bits(entry);
-    }
-    *value = (int64_t)residual;
-}
-
-enum { FOUR_MOST_BITS = TAPE_TANS_LANES * TAPE_TANS_LOOK_BITS + 64 };
-
-/* The four lanes in turn while all of them go on and every look stays inside. Stops before a token
- * that needs more than one look; returns how many were read, a multiple of four. */
-static uint32_t read_fours(const tape_tans_entry *restrict entries, struct stream *stream,
-                           uint32_t states[TAPE_TANS_LANES], uint32_t count,
-                           int64_t *restrict values, uint8_t *restrict tokens)
-{
-    const uint8_t *at = stream->at;
-    uint64_t readable = (uint64_t)(stream->readable - at) * 8, position = stream->position;
-    uint32_t i = 0, a = states[0], b = states[1], c = states[2], d = states[3];
-    for (; i + 2 * TAPE_TANS_LANES <= count && position + FOUR_MOST_BITS <= readable;
-         i += TAPE_TANS_LANES) {
-        tape_tans_entry e = entries[a], f = entries[b], g = entries[c], h = entries[d];
-        if (__builtin_expect(tape_tans_is_wide(e | f | g | h), 0))
-            break;
-#define LANE(lane, entry, state)                                                                   \
-    do {                                                                                           \
-        uint64_t bits = tape_bytes_get_u64(at + (position >> 3)) >> (position & 7);                \
-        unsigned extra = tape_tans_extra(entry);                                                   \
-        position += tape_tans_total(entry);                                                        \
-        (state) = tape_tans_base(entry) + ((uint32_t)(bits >> extra) & tape_tans_mask(entry));     \
-        values[i + (lane)] =                                                                       \
-            (int64_t)(tape_token_base[tape_tans_token(entry)] + low_bits(bits, extra));            \
-        tokens[i + (lane)] = tape_tans_token(entry);                                               \
-    } while (0)
-        LANE(0, e, a);
-        LANE(1, f, b);
-        LANE(2, g, c);
-        LANE(3, h, d);
-#undef LANE
-    }
-    states[0] = a, states[1] = b, states[2] = c, states[3] = d;
-    stream->position = position;
-    return i;
-}
-
-struct context {
-    uint8_t kind;
-    const uint8_t *beside; /* the other column's tokens */
-};
-
-static inline unsigned find_context(const struct context *context, const struct tape_column *column,
-                                    uint32_t i)
-{
-    unsigned class;
-    switch (context->kind) {
-    case TAPE_COLUMN_CONTEXT_PREVIOUS:
-        return i == 0 ? 0 : tape_token_class[column->tokens[i - 1]];
-    case TAPE_COLUMN_CONTEXT_FIRST:
-        return !tape_column_is_first(column->scope, i);
-    case TAPE_COLUMN_CONTEXT_FIRST_PREVIOUS:
-        if (tape_column_is_first(column->scope, i))
-            return 0;
-        class = tape_token_class[column->tokens[i - 1]];
-        return 1 + (class < 6 ? class : 6);
-    case TAPE_COLUMN_CONTEXT_BESIDE:
-        return tape_token_class[context->beside[i]];
-    default:
-        return 0;
-    }
-}
-
-/* With contexts, or near the end, one at a time. used: contexts that have a table. */
-static int read_rest(const struct tape_column_reader *reader, const struct context *context,
-                     unsigned used, struct stream *stream, uint32_t states[TAPE_TANS_LANES],
-                     uint32_t from, struct tape_column *column)
-{
-    uint32_t count = column->scope->count;
-    uint64_t readable = (uint64_t)(stream->readable - stream->at) * 8;
-    for (uint32_t i = from; i < count; i++) {
-        unsigned which = find_context(context, column, i);
-        if (!(used >> which & 1))
-            return 0;
-        uint32_t *state = &states[i % TAPE_TANS_LANES];
-        tape_tans_entry entry = reader->entries[which][*state];
-        int more = i + TAPE_TANS_LANES < count;
-        column->tokens[i] = tape_tans_token(entry);
-        if (more && !tape_tans_is_wide(entry) && stream->position + 64 <= readable) {
-            uint64_t bits = peek(stream, stream->position);
-            unsigned extra = tape_tans_extra(entry);
-            column->values[i] =
-                (int64_t)(tape_token_base[tape_tans_token(entry)] + low_bits(bits, extra));
-            *state = tape_tans_base(entry) + ((uint32_t)(bits >> extra) & tape_tans_mask(entry));
-            stream->position += tape_tans_total(entry);
-        } else {
-            read_one(entry, stream, more, state, &column->values[i]);
-        }
-        if (stream->position > stream->length)
-            return 0;
-    }
-    return 1;
-}
-
 /* The tables of all contexts. *used: a bit for each that has one. */
 static int read_tables(struct tape_column_reader *reader, struct tape_column_input *input,
                        unsigned log, unsigned contexts, unsigned *used)
@@ -283,43 +148,24 @@ static int read_tables(struct tape_column_reader *reader, struct tape_column_inp
             continue;
         if (sum != 1u << log)
             return 0;
-        tape_tans_build_entries(reader->entries[which], counts, (uint32_t)tokens, log);
+        tape_tans_build_entries(&reader->parts, reader->entries[which], counts, (uint32_t)tokens,
+                                log);
         *used |= 1u << which;
     }
     return 1;
 }
 
-static int begin_stream(struct tape_column_input *input, unsigned log, uint32_t count,
-                        struct stream *stream, uint32_t states[TAPE_TANS_LANES])
-{
-    uint64_t bytes;
-    if (!take_varint(input, &bytes) || bytes > (uint64_t)(input->bits_end - input->bits))
-        return 0;
-    stream->at = input->bits;
-    stream->readable = input->bits_readable;
-    stream->length = bytes * 8;
-    input->bits += bytes;
-    uint64_t padding = low_bits(peek_carefully(stream, 0), 3);
-    if (low_bits(peek_carefully(stream, 3), (unsigned)padding) != 0)
-        return 0;
-    stream->position = 3 + padding;
-    for (uint32_t lane = 0; lane < TAPE_TANS_LANES && lane < count; lane++) {
-        states[lane] = (uint32_t)low_bits(peek_carefully(stream, stream->position), log);
-        stream->position += log;
-    }
-    return stream->position <= stream->length;
-}
-
 static int read_context(struct tape_column_input *input, const struct tape_column *before,
                         uint32_t before_count, const struct tape_column *column,
-                        struct context *context)
+                        struct tape_column_context_of *context)
 {
     uint64_t beside;
     if (!take_u8(input, &context->kind) || tape_column_contexts(context->kind) == 0)
         return 0;
     int lists = context->kind == TAPE_COLUMN_CONTEXT_FIRST ||
                 context->kind == TAPE_COLUMN_CONTEXT_FIRST_PREVIOUS;
-    if (lists && column->scope->owner == NULL)
+    context->owner = column->scope->owner;
+    if (lists && context->owner == NULL)
         return 0;
     if (context->kind != TAPE_COLUMN_CONTEXT_BESIDE)
         return 1;
@@ -336,20 +182,19 @@ static int read_tans(struct tape_column_reader *reader, struct tape_column_input
 {
     uint8_t log;
     unsigned used = 0;
-    struct context context = {0};
-    struct stream stream;
-    uint32_t states[TAPE_TANS_LANES] = {0}, done = 0;
+    uint64_t bytes;
+    struct tape_column_context_of context = {0};
     if (!take_u8(input, &log) || log < TAPE_TANS_LOG_MIN || log > TAPE_TANS_LOG_MAX ||
         !read_context(input, before, before_count, column, &context) ||
         !read_tables(reader, input, log, tape_column_contexts(context.kind), &used))
         return fail(error, "a column's table is none");
-    if (!begin_stream(input, log, column->scope->count, &stream, states))
-        return fail(error, "a column's bits begin beyond their end");
-    if (context.kind == TAPE_COLUMN_CONTEXT_ALONE && used == 1)
-        done = read_fours(reader->entries[0], &stream, states, column->scope->count, column->values,
-                          column->tokens);
-    if (!read_rest(reader, &context, used, &stream, states, done, column) ||
-        stream.position != stream.length)
+    if (!take_varint(input, &bytes) || bytes > (uint64_t)(input->bits_end - input->bits))
+        return fail(error, "a column's bits reach beyond their area");
+    struct tape_column_stream stream = {
+        .at = input->bits, .readable = input->bits_readable, .length = bytes * 8};
+    input->bits += bytes;
+    if (!tape_column_stream_read(reader->entries, log, &context, used, &stream,
+                                 column->scope->count, column->values, column->tokens))
         return fail(error, "a column's bits do not end where they should");
     return 0;
 }

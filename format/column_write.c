@@ -5,6 +5,7 @@
 #include "format/column_choose.h"
 #include "format/column_cost.h"
 #include "format/column_predict.h"
+#include "format/column_stream.h"
 #include "format/tans.h"
 
 enum {
@@ -102,7 +103,6 @@ static uint64_t count_bits(struct tape_column_writer *writer, const struct tape_
     uint64_t bits = 0;
     memset(writer->histograms, 0, contexts * sizeof writer->histograms[0]);
     if (contexts == 1) {
-        memset(writer->contexts, 0, column->scope->count);
         for (uint32_t i = 0; i < column->scope->count; i++)
             writer->histograms[0].counts[column->tokens[i]]++;
     } else {
@@ -129,7 +129,7 @@ static uint64_t with_reading(const struct tape_column_writer *writer, unsigned k
 {
     if (kind == TAPE_COLUMN_CONTEXT_ALONE)
         return bits;
-    return bits + bits / (writer->thorough ? 500 : 33);
+    return bits + bits / (writer->thorough ? 500 : 8);
 }
 
 static void choose_context(struct tape_column_writer *writer, const struct tape_column *before,
@@ -163,74 +163,6 @@ static void choose_context(struct tape_column_writer *writer, const struct tape_
 
 /* --- entropy coding --- */
 
-/* Bits are put before those that are there: what is read first is written last. Invariants: the low
- * `count` bits of `pending` are the front of the stream and are not at `at` yet; count < 8; the
- * eight bytes before `at` may be written. */
-struct backward {
-    uint8_t *at;
-    uint64_t pending;
-    unsigned count;
-};
-
-/* At most PUT_MOST bits; those above count are zero. Whole bytes go out at once, without asking
- * whether there are any. */
-enum { PUT_MOST = 56 };
-static inline void put_before(struct backward *to, uint64_t bits, unsigned count)
-{
-    to->pending = to->pending << count | bits;
-    to->count += count;
-    /* of 0 bits none goes out, whatever is stored */
-    tape_bytes_put_u64(to->at - 8, to->pending << ((64 - to->count) & 63));
-    to->at -= to->count >> 3;
-    to->count &= 7;
-    to->pending &= (1ull << to->count) - 1;
-}
-
-static size_t finish(struct backward *to, const uint8_t *end)
-{
-    unsigned padding = (8 - (to->count + 3) % 8) % 8;
-    put_before(to, 0, padding);
-    put_before(to, padding, 3);
-    return (size_t)(end - to->at);
-}
-
-static inline uint64_t low_bits(uint64_t bits, unsigned count)
-{
-    return bits & ((1ull << count) - 1);
-}
-
-static size_t write_stream(struct tape_column_writer *writer, const struct tape_column *column,
-                           unsigned log, uint8_t *end)
-{
-    struct backward to = {.at = end};
-    uint32_t states[TAPE_TANS_LANES], count = column->scope->count;
-    for (uint32_t i = count; i-- > 0;) {
-        const struct tape_tans_writer *table = &writer->tables[writer->contexts[i]];
-        uint8_t token = column->tokens[i];
-        unsigned extra = tape_token_extra[token], bits = 0;
-        uint32_t *state = &states[i % TAPE_TANS_LANES], next = 0;
-        uint64_t rest = low_bits((uint64_t)writer->residuals[i], extra);
-        if (i + TAPE_TANS_LANES >= count) {
-            *state = table->first[token];
-        } else {
-            const struct tape_tans_rule *rule = &table->rules[token];
-            bits = (*state + rule->bits) >> 16;
-            next = (uint32_t)low_bits(*state, bits);
-            *state = table->states[(int32_t)(*state >> bits) + rule->find];
-        }
-        if (extra + bits <= PUT_MOST) {
-            put_before(&to, (uint64_t)next << extra | rest, extra + bits);
-        } else {
-            put_before(&to, next, bits);
-            put_before(&to, rest >> 32, extra - 32);
-            put_before(&to, rest & UINT32_MAX, 32);
-        }
-    }
-    for (uint32_t lane = count < TAPE_TANS_LANES ? count : TAPE_TANS_LANES; lane-- > 0;)
-        put_before(&to, low_bits(states[lane], log), log);
-    return finish(&to, end);
-}
-
 /* Large enough that no state is coarser than the column's size deserves, small enough that its
  * table is soon built. */
 static unsigned choose_log(const struct tape_column_writer *writer, uint32_t count,
@@ -238,7 +170,8 @@ static unsigned choose_log(const struct tape_column_writer *writer, uint32_t cou
 {
     unsigned log = 31 - (unsigned)__builtin_clz(count | 1);
     unsigned most = writer->thorough ? TAPE_TANS_LOG_MAX : TAPE_TANS_LOG_MAX - 1;
-    log = log > TAPE_TANS_LOG_MIN + 2 ? log - 2 : TAPE_TANS_LOG_MIN;
+    unsigned less = writer->thorough ? 2 : 3;
+    log = log > TAPE_TANS_LOG_MIN + less ? log - less : TAPE_TANS_LOG_MIN;
     log = log > most ? most : log;
     for (unsigned which = 0; which < contexts; which++) {
         uint32_t distinct = 0;
@@ -294,7 +227,9 @@ static void write_tans(struct tape_column_writer *writer, struct tape_column_out
         return;
     }
     uint8_t *end = writer->bits + writer->bits_capacity;
-    size_t bytes = write_stream(writer, column, log, end);
+    size_t bytes =
+        tape_column_stream_write(writer->tables, log, contexts == 1 ? NULL : writer->contexts,
+                                 writer->residuals, column->tokens, column->scope->count, end);
     tape_growing_put_varint(&output->pool, bytes);
     tape_growing_put(&output->bits, end - bytes, bytes);
 }
@@ -374,8 +309,8 @@ static void write_residuals(struct tape_column_writer *writer, struct tape_colum
         bits = count_bits(writer, column, plan->context, beside);
         varint_bytes = count_varint_bytes(writer, tape_column_contexts(plan->context));
     }
-    /* The pool's compressor takes a fifth or so off varints. */
-    if (count >= FEW && bits / 8 + 8 < varint_bytes * 4 / 5) {
+    /* The pool compressor takes something off varints, but tables are read faster. */
+    if (count >= FEW && bits / 8 + 8 < varint_bytes) {
         put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_TANS, factor);
         write_tans(writer, output, before_count, column, plan);
         return;

@@ -8,29 +8,40 @@ static void spread(uint8_t *tokens_of, const uint16_t *counts, uint32_t tokens, 
 {
     uint32_t size = 1u << log, step = (size >> 1) + (size >> 3) + 3, at = 0;
     for (uint32_t token = 0; token < tokens; token++) {
-        for (uint32_t i = 0; i < counts[token]; i++) {
+        for (uint32_t i = counts[token]; i > 0; i--) {
             tokens_of[at] = (uint8_t)token;
             at = (at + step) & (size - 1);
         }
     }
 }
 
-void tape_tans_build_entries(tape_tans_entry *entries, const uint16_t *counts, uint32_t tokens,
-                             unsigned log)
+void tape_tans_build_parts(struct tape_tans_parts *parts)
+{
+    for (unsigned log = TAPE_TANS_LOG_MIN; log <= TAPE_TANS_LOG_MAX; log++) {
+        for (uint32_t x = 1; x < 2u << log; x++) {
+            unsigned bits = log - (31 - (unsigned)__builtin_clz(x | 1));
+            uint64_t base = ((uint64_t)x << bits) - (1ull << log), mask = (1ull << bits) - 1;
+            parts->of[log][x] = base | mask << 16 | (uint64_t)bits << 40 | (uint64_t)bits << 56;
+        }
+    }
+}
+
+void tape_tans_build_entries(const struct tape_tans_parts *parts, tape_tans_entry *entries,
+                             const uint16_t *counts, uint32_t tokens, unsigned log)
 {
     uint8_t tokens_of[TAPE_TANS_STATES_MAX];
-    uint16_t next[TAPE_TOKENS];
+    const tape_tans_entry *next[TAPE_TOKENS];
+    tape_tans_entry part[TAPE_TOKENS]; /* what depends on the token only */
     uint32_t size = 1u << log;
     spread(tokens_of, counts, tokens, log);
-    memcpy(next, counts, tokens * sizeof next[0]);
+    for (uint32_t token = 0; token < tokens; token++) {
+        uint64_t extra = tape_token_extra[token];
+        part[token] = extra << 32 | (uint64_t)token << 48 | extra << 56;
+        next[token] = parts->of[log] + counts[token];
+    }
     for (uint32_t state = 0; state < size; state++) {
-        uint8_t token = tokens_of[state], extra = tape_token_extra[token];
-        uint32_t x = next[token]++;
-        unsigned bits = log - (31 - (unsigned)__builtin_clz(x));
-        unsigned total = bits + extra, wide = total > TAPE_TANS_LOOK_BITS;
-        entries[state] = (uint64_t)((x << bits) - size) | (uint64_t)((1u << bits) - 1) << 16 |
-                         (uint64_t)bits << 32 | (uint64_t)extra << 40 | (uint64_t)total << 48 |
-                         (uint64_t)wide << 55 | (uint64_t)token << 56;
+        uint8_t token = tokens_of[state];
+        entries[state] = part[token] + *next[token]++;
     }
 }
 

@@ -314,8 +314,8 @@ static void bad_columns_are_refused(void **state)
     CHECK("a column's table is none", 2, 0, 2, 1, 5, 4, 0, 1, 32);    /* beside nothing */
     CHECK("a column's table is none", 2, 0, 2, 1, 5, 0, 1, 31);       /* does not add up */
     CHECK("a column's table is none", 2, 0, 2, 1, 5, 0, 0xe9, 1, 32); /* 233 tokens */
-    CHECK("a column's bits begin beyond their end", 2, 0, 2, 1, 5, 0, 1, 32, 1);
-    CHECK("a column's bits begin beyond their end", 2, 0, 2, 1, 5, 0, 1, 32, 0);
+    CHECK("a column's bits reach beyond their area", 2, 0, 2, 1, 5, 0, 1, 32, 1);
+    CHECK("a column's bits do not end where they should", 2, 0, 2, 1, 5, 0, 1, 32, 0);
 #undef CHECK
     /* Two states of five bits after three bits and three of padding; the token is 0 for any state.
      */
@@ -323,7 +323,7 @@ static void bad_columns_are_refused(void **state)
     static const uint8_t good[] = {0x03, 0}, set[] = {0x0b, 0}, short_of[] = {0x02, 0};
     assert_string_equal(read_bytes(pool, sizeof pool, good, 2, 2), "");
     assert_string_equal(read_bytes(pool, sizeof pool, set, 2, 2),
-                        "a column's bits begin beyond their end");
+                        "a column's bits do not end where they should");
     assert_string_equal(read_bytes(pool, sizeof pool, short_of, 2, 2),
                         "a column's bits do not end where they should");
     assert_string_equal(read_bytes(zeros, sizeof zeros, good, 2, 2),
