@@ -6,6 +6,7 @@
 
 #include "format/bytes.h"
 #include "format/crc32c.h"
+#include "format/packed.h"
 
 static const char magic[4] = {'T', 'B', 'K', '1'};
 
@@ -299,7 +300,8 @@ int tape_block_seal(struct tape_block_builder *builder, int codec, int level,
 
 /* --- reading --- */
 
-/* Invariant: [at, end) holds exactly `left` whole records, checked by tape_block_open(). */
+/* Invariants: [at, end) holds exactly `left` whole records, checked by tape_block_open(); or
+ * is_packed = 1, and packed holds the open block. */
 struct tape_block_reader {
     ZSTD_DCtx *zstd;
     uint8_t *raw;
@@ -310,6 +312,8 @@ struct tape_block_reader {
     int64_t recv_ns;
     tape_block_wants *wants; /* NULL: all streams */
     void *wants_context;
+    struct tape_packed *packed; /* NULL until there is a packed block */
+    int is_packed;
 };
 
 struct tape_block_reader *tape_block_reader_new(void)
@@ -330,6 +334,7 @@ void tape_block_reader_free(struct tape_block_reader *reader)
     if (reader == NULL)
         return;
     ZSTD_freeDCtx(reader->zstd);
+    tape_packed_free(reader->packed);
     free(reader->raw);
     free(reader);
 }
@@ -395,15 +400,31 @@ static int check_records(const uint8_t *raw, const struct tape_block_header *hea
     return 0;
 }
 
+static int open_packed(struct tape_block_reader *reader, const struct tape_block_header *header,
+                       const uint8_t *stored, struct tape_error *error)
+{
+    if (reader->packed == NULL)
+        reader->packed = tape_packed_new();
+    if (reader->packed == NULL)
+        return tape_error_set(error, TAPE_FAILED, "no memory to read packed blocks");
+    int status = tape_packed_open(reader->packed, header, stored, reader->wants,
+                                  reader->wants_context, error);
+    reader->is_packed = status == 0;
+    return status;
+}
+
 int tape_block_open(struct tape_block_reader *reader, const struct tape_block_header *header,
                     const uint8_t *stored, struct tape_error *error)
 {
     reader->left = 0;
+    reader->is_packed = 0;
     const char *fault = find_fault(header);
     if (fault != NULL)
         return tape_error_set(error, TAPE_CORRUPT, "%s", fault);
     if (tape_crc32c_update(0, stored, header->stored_bytes) != header->payload_crc32c)
         return tape_error_set(error, TAPE_CORRUPT, "checksum mismatch");
+    if (header->codec == TAPE_BLOCK_CODEC_GROUPED || header->codec == TAPE_BLOCK_CODEC_TEMPLATE)
+        return open_packed(reader, header, stored, error);
     if (header->codec != TAPE_BLOCK_CODEC_STORED && header->codec != TAPE_BLOCK_CODEC_INTERLEAVED)
         return tape_error_set(error, TAPE_FAILED, "codec %u is not known to this version",
                               header->codec);
@@ -428,6 +449,8 @@ int tape_block_open(struct tape_block_reader *reader, const struct tape_block_he
 
 int tape_block_next(struct tape_block_reader *reader, struct tape_record *record)
 {
+    if (reader->is_packed)
+        return tape_packed_next(reader->packed, record);
     if (reader->left == 0)
         return 0;
     reader->at +=

@@ -21,10 +21,12 @@ enum {
 };
 #define TAPE_BLOCK_SEAL_NS 100000000ll /* … or this age */
 
-/* TAPE_BLOCK_CODEC(name, number, meaning). 2 and 3 are reserved for packed segments. */
+/* TAPE_BLOCK_CODEC(name, number, meaning) */
 #define TAPE_BLOCK_CODEC_TABLE(X)                                                                  \
     X(STORED, 0, "records one after the other, not compressed")                                    \
     X(INTERLEAVED, 1, "records one after the other, one zstd frame")                               \
+    X(GROUPED, 2, "packed: records by group, all bodies as text")                                  \
+    X(TEMPLATE, 3, "packed: records by group, bodies of some as columns")                          \
     X(FOOTER, 4, "the segment's footer, one zstd frame; holds no records")
 
 enum tape_block_codec {
@@ -106,7 +108,7 @@ void tape_block_reader_free(struct tape_block_reader *reader);
  * every record's bounds, the counts and min and max (so next cannot fail). stored may be freed
  * after it returns. 0, or TAPE_CORRUPT, or TAPE_FAILED (memory; a codec this reader does not know,
  * which header_get lets pass). No window, size or count in the bytes can make it allocate more than
- * TAPE_BLOCK_RAW_MAX_BYTES. */
+ * TAPE_BLOCK_RAW_MAX_BYTES, for packed codecs a small multiple of header->raw_bytes. */
 int tape_block_open(struct tape_block_reader *reader, const struct tape_block_header *header,
                     const uint8_t *stored, struct tape_error *error);
 

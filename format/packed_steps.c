@@ -1,0 +1,179 @@
+#include "format/packed_steps.h"
+
+#include <string.h>
+
+#include "format/packed.h"
+
+struct plan {
+    struct tape_packed_decoder *decoder;
+    const struct tape_packed_group *group;
+    size_t slack;
+    int failed;
+};
+
+static void *take(struct plan *plan, size_t count, size_t size)
+{
+    void *room = tape_packed_memory_take(&plan->decoder->memory, count, size);
+    if (room == NULL)
+        plan->failed = 1;
+    return room;
+}
+
+/* --- literals --- */
+
+/* The literal nodes from *at on, as one, with room for a literal more; *at: the node after them. */
+static struct tape_packed_words join(struct plan *plan, uint32_t *at, uint32_t to, size_t more)
+{
+    const struct tape_packed_place *places = plan->group->places;
+    size_t length = 0;
+    uint32_t from = *at;
+    for (; *at < to && places[*at].node == TAPE_PACKED_LITERAL; (*at)++)
+        length += places[*at].literal.length;
+    uint8_t *bytes = take(plan, length + more + TAPE_PACKED_SLACK, 1);
+    struct tape_packed_words words = {bytes, 0};
+    for (uint32_t i = from; bytes != NULL && i < *at; i++) {
+        memcpy(bytes + words.length, places[i].literal.bytes, places[i].literal.length);
+        words.length += places[i].literal.length;
+    }
+    if (bytes != NULL)
+        memset(bytes + length, 0, more + TAPE_PACKED_SLACK);
+    return words;
+}
+
+/* What comes after a list's last step, followed by "," and what the next element begins with. */
+static void append_joint(struct tape_packed_sequence *list, struct tape_packed_words *after)
+{
+    uint8_t *bytes = (uint8_t *)after->bytes; /* join() made it, with room for this */
+    bytes[after->length] = ',';
+    memcpy(bytes + after->length + 1, list->first.bytes, list->first.length);
+    after->length += 1 + list->first.length;
+    list->cut = 1 + list->first.length;
+}
+
+/* --- slots --- */
+
+static uint8_t choose_number(const struct tape_packed_place *place)
+{
+    const struct tape_packed_cut *cut = &tape_packed_cuts[place->decimals];
+    switch (place->form) {
+    case TAPE_PACKED_EACH:
+        return TAPE_PACKED_PUT_EACH;
+    case TAPE_PACKED_TIME:
+    case TAPE_PACKED_TIME_SHORTEST:
+        return TAPE_PACKED_PUT_TIME;
+    }
+    if (place->negative)
+        return TAPE_PACKED_PUT_NUMBER;
+    if (place->decimals == 0)
+        return place->bits <= TAPE_PACKED_INTEGER_MAX_BITS ? TAPE_PACKED_PUT_INTEGER
+                                                           : TAPE_PACKED_PUT_NUMBER;
+    if (place->decimals > TAPE_PACKED_SHORT_DECIMALS_MAX || place->bits > cut->short_bits)
+        return TAPE_PACKED_PUT_NUMBER;
+    return place->form == TAPE_PACKED_FIXED      ? TAPE_PACKED_PUT_SHORT
+           : place->form == TAPE_PACKED_SHORTEST ? TAPE_PACKED_PUT_SHORTEST
+                                                 : TAPE_PACKED_PUT_SHORTEST_POINT;
+}
+
+static void plan_number(struct plan *plan, const struct tape_packed_place *place,
+                        struct tape_packed_step *step)
+{
+    const struct tape_column *columns = plan->group->columns + place->column;
+    step->kind = choose_number(place);
+    step->values = columns[0].values;
+    step->of.cut = &tape_packed_cuts[place->decimals];
+    if (step->kind == TAPE_PACKED_PUT_EACH) {
+        step->of.decimals = columns[0].values;
+        step->values = columns[1].values;
+    }
+}
+
+static void plan_string(struct plan *plan, const struct tape_packed_place *place,
+                        struct tape_packed_step *step)
+{
+    static const uint8_t kinds[] = {
+        [TAPE_PACKED_DICTIONARY] = TAPE_PACKED_PUT_ENTRY,
+        [TAPE_PACKED_RAW] = TAPE_PACKED_PUT_RAW,
+        [TAPE_PACKED_UUID] = TAPE_PACKED_PUT_UUID,
+    };
+    step->kind = kinds[place->form];
+    step->values = plan->group->columns[place->column].values;
+    if (place->form == TAPE_PACKED_DICTIONARY)
+        step->of.entries = place->entries;
+    else
+        step->of.bytes = place->bytes;
+}
+
+/* --- sequences --- */
+
+static void plan_sequence(struct plan *plan, uint32_t from, uint32_t to, int is_list,
+                          struct tape_packed_sequence *sequence);
+
+static void plan_step(struct plan *plan, uint32_t at, struct tape_packed_step *step)
+{
+    const struct tape_packed_place *place = &plan->group->places[at];
+    step->form = place->form;
+    step->decimals = place->decimals;
+    if (place->node == TAPE_PACKED_NUMBER) {
+        plan_number(plan, place, step);
+    } else if (place->node == TAPE_PACKED_STRING) {
+        plan_string(plan, place, step);
+    } else {
+        step->kind = TAPE_PACKED_PUT_LIST;
+        step->values = plan->group->columns[place->column].values;
+        step->of.list = take(plan, 1, sizeof *step->of.list);
+        if (step->of.list != NULL)
+            plan_sequence(plan, at + 1, place->end, 1, step->of.list);
+    }
+}
+
+static int are_pairs(const struct tape_packed_sequence *list)
+{
+    return list->joined && list->step_count == 2 && list->steps[0].kind == TAPE_PACKED_PUT_SHORT &&
+           list->steps[1].kind == TAPE_PACKED_PUT_SHORT && list->steps[0].after.length <= 8 &&
+           list->steps[1].after.length <= 8;
+}
+
+/* Program nodes [from, to): a program's, or those of a list's element. */
+static void plan_sequence(struct plan *plan, uint32_t from, uint32_t to, int is_list,
+                          struct tape_packed_sequence *sequence)
+{
+    const struct tape_packed_place *places = plan->group->places;
+    uint32_t slots = 0, at = from;
+    for (uint32_t i = from; i < to; i = places[i].end)
+        slots += places[i].node != TAPE_PACKED_LITERAL;
+    memset(sequence, 0, sizeof *sequence);
+    sequence->first = join(plan, &at, to, 0);
+    sequence->joined = is_list && sequence->first.length < TAPE_PACKED_LITERAL_UNCHECKED_BYTES / 4;
+    sequence->steps = take(plan, slots + 1, sizeof *sequence->steps);
+    if (plan->failed)
+        return;
+    size_t more = sequence->joined ? 1 + sequence->first.length : 0;
+    struct tape_packed_step *step = sequence->steps;
+    memset(step, 0, (slots + 1) * sizeof *step);
+    step->kind = TAPE_PACKED_PUT_NOTHING; /* when there are no slots */
+    do {
+        if (at < to) {
+            plan_step(plan, at, step);
+            at = places[at].end;
+        }
+        step->after = join(plan, &at, to, more);
+        step++;
+    } while (at < to && !plan->failed);
+    sequence->step_count = (uint32_t)(step - sequence->steps);
+    plan->slack +=
+        TAPE_PACKED_LITERAL_UNCHECKED_BYTES + 1 +
+        sequence->step_count * (TAPE_PACKED_SLOT_MAX_BYTES + TAPE_PACKED_LITERAL_UNCHECKED_BYTES);
+    if (plan->failed || !sequence->joined)
+        return;
+    append_joint(sequence, &step[-1].after);
+    sequence->pairs = are_pairs(sequence);
+}
+
+int tape_packed_plan(struct tape_packed_decoder *decoder, const struct tape_packed_group *group,
+                     struct tape_packed_sequence *rows, size_t *slack)
+{
+    struct plan plan = {.decoder = decoder, .group = group};
+    plan_sequence(&plan, 0, group->place_count, 0, rows);
+    *slack = plan.slack;
+    return plan.failed ? TAPE_FAILED : 0;
+}
