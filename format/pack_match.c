@@ -1,0 +1,167 @@
+/* Matching a text against a template: what packing spends its time on. */
+#include "format/pack_number.h"
+#include "format/pack_template.h"
+#include "format/packed.h"
+#include "format/scan.h"
+
+static inline uint64_t load(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return word;
+}
+
+static inline int same_long(const uint8_t *text, const uint8_t *literal, uint32_t bytes)
+{
+    uint32_t i = 8;
+    for (; i + 8 <= bytes; i += 8)
+        if (load(text + i) != load(literal + i))
+            return 0;
+    return load(text + bytes - 8) == load(literal + bytes - 8);
+}
+
+static inline int push(struct tape_pack_slot *slot, int64_t value)
+{
+    if (__builtin_expect(slot->count == slot->room, 0) && !tape_pack_slot_grow(slot))
+        return 0;
+    slot->values[slot->count++] = value;
+    return 1;
+}
+
+static inline int push_number(struct tape_pack_slot *slot, const struct tape_pack_number *number)
+{
+    if (__builtin_expect(slot->count == slot->room, 0) && !tape_pack_slot_grow(slot))
+        return 0;
+    slot->decimals[slot->count] = (uint8_t)number->decimals;
+    slot->values[slot->count++] = number->value;
+    return 1;
+}
+
+/* A string's inside or a bare scalar; NULL: it is none. */
+static const uint8_t *match_text(struct tape_pack_slot *slot, int action, const uint8_t *at,
+                                 const uint8_t *end, const uint8_t *bodies)
+{
+    const char *from = (const char *)at, *stop = (const char *)end;
+    if (at >= end)
+        return NULL;
+    const char *to = action == TAPE_PACK_DO_STRING ? tape_scan_string(from, stop)
+                     : *from == '"'                ? NULL
+                                                   : tape_scan_scalar(from, stop);
+    if (to == NULL)
+        return NULL;
+    uint64_t place = (uint64_t)(at - bodies) << 32 | (uint64_t)(to - from);
+    return push(slot, (int64_t)place) ? (const uint8_t *)to : NULL;
+}
+
+/* As it was before the row. */
+static void undo(struct tape_pack_template *template_)
+{
+    for (uint32_t i = 0; i < template_->scope_count; i++)
+        template_->scopes[i].running = template_->scopes[i].count;
+    for (uint32_t i = 0; i < template_->slot_count; i++) {
+        struct tape_pack_slot *slot = &template_->slots[i];
+        uint32_t count =
+            slot->scope == 0 ? template_->row_count : template_->scopes[slot->scope].count;
+        slot->count = slot->count < count ? slot->count : count;
+    }
+}
+
+typedef const uint8_t *read_number(const uint8_t *from, struct tape_pack_number *number);
+
+/* Where the text ends after all steps, or NULL. */
+static inline __attribute__((always_inline)) const uint8_t *
+run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
+    const uint8_t *bodies, read_number *read)
+{
+    const struct tape_pack_step *steps = template_->steps, *step = steps;
+    struct tape_pack_slot *slots = template_->slots;
+    uint32_t elements[TAPE_PACKED_DEPTH_MAX + 1], depth = 0;
+    struct tape_pack_number number;
+    for (;;) {
+        if (((load(at) ^ step->word) & step->mask) != 0)
+            return NULL;
+        if (step->bytes > 8 && !same_long(at, template_->literals + step->text, step->bytes))
+            return NULL;
+        at += step->bytes;
+        switch (step->action) {
+        case TAPE_PACK_DO_NUMBER:
+            at = read(at, &number);
+            if (at == NULL || !push_number(&slots[step->slot], &number))
+                return NULL;
+            break;
+        case TAPE_PACK_DO_TIME:
+            at = tape_pack_number_read_time(at, &number);
+            if (at == NULL || !push_number(&slots[step->slot], &number))
+                return NULL;
+            break;
+        case TAPE_PACK_DO_STRING:
+        case TAPE_PACK_DO_WORD:
+            at = match_text(&slots[step->slot], step->action, at, end, bodies);
+            if (at == NULL)
+                return NULL;
+            break;
+        case TAPE_PACK_DO_LIST:
+            if (*at == ']') {
+                if (!push(&slots[step->slot], 0))
+                    return NULL;
+                step = steps + step->jump;
+                continue;
+            }
+            elements[depth++] = 0;
+            break;
+        case TAPE_PACK_DO_NEXT:
+            template_->scopes[step->scope].running++;
+            elements[depth - 1]++;
+            if (*at == ',') {
+                at++;
+                step = steps + step->jump;
+                continue;
+            }
+            if (*at != ']' || !push(&slots[step->slot], elements[--depth]))
+                return NULL;
+            break;
+        default:
+            return at;
+        }
+        if (at > end)
+            return NULL;
+        step++;
+    }
+}
+
+#ifdef TAPE_PACK_NUMBER_WIDE
+static TAPE_PACK_NUMBER_TARGET const uint8_t *run_wide(struct tape_pack_template *template_,
+                                                       const uint8_t *text, const uint8_t *end,
+                                                       const uint8_t *bodies)
+{
+    return run(template_, text, end, bodies, tape_pack_number_read_wide);
+}
+#endif
+
+static const uint8_t *run_plain(struct tape_pack_template *template_, const uint8_t *text,
+                                const uint8_t *end, const uint8_t *bodies)
+{
+    return run(template_, text, end, bodies, tape_pack_number_read);
+}
+
+static const uint8_t *run_best(struct tape_pack_template *template_, const uint8_t *text,
+                               const uint8_t *end, const uint8_t *bodies)
+{
+#ifdef TAPE_PACK_NUMBER_WIDE
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2"))
+        return run_wide(template_, text, end, bodies);
+#endif
+    return run_plain(template_, text, end, bodies);
+}
+
+int tape_pack_template_match(struct tape_pack_template *template_, const uint8_t *text,
+                             const uint8_t *end, const uint8_t *bodies)
+{
+    if (run_best(template_, text, end, bodies) != end) {
+        undo(template_);
+        return 0;
+    }
+    for (uint32_t i = 1; i < template_->scope_count; i++)
+        template_->scopes[i].count = template_->scopes[i].running;
+    return 1;
+}

@@ -1,0 +1,184 @@
+/* Texts of numbers and times to integers and back to nothing but them: only what the packed form
+ * writes in exactly the same way is taken. Private to the packer; inline because every cycle counts
+ * there. */
+#ifndef TAPE_FORMAT_PACK_NUMBER_H
+#define TAPE_FORMAT_PACK_NUMBER_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum { TAPE_PACK_READ_AHEAD = 32 }; /* so many bytes behind a text are loaded, never used */
+
+static const int64_t tape_pack_number_tens[19] = {1,
+                                                  10,
+                                                  100,
+                                                  1000,
+                                                  10000,
+                                                  100000,
+                                                  1000000,
+                                                  10000000,
+                                                  100000000,
+                                                  1000000000,
+                                                  10000000000,
+                                                  100000000000,
+                                                  1000000000000,
+                                                  10000000000000,
+                                                  100000000000000,
+                                                  1000000000000000,
+                                                  10000000000000000,
+                                                  100000000000000000,
+                                                  1000000000000000000};
+
+struct tape_pack_number {
+    int64_t value;
+    uint32_t decimals;
+};
+
+/* tape_pack_number_read_slow(from, number): the same as without _slow, byte by byte. */
+const uint8_t *tape_pack_number_read_slow(const uint8_t *from, struct tape_pack_number *number);
+
+/* tape_pack_number_read_time(from, number): behind the "YYYY-MM-DDTHH:MM:SS[.f…]Z" at ${from}, or
+ * NULL; the value counts units of 10^-decimals s. */
+const uint8_t *tape_pack_number_read_time(const uint8_t *from, struct tape_pack_number *number);
+
+static inline uint64_t tape_pack_number_load(const uint8_t *at)
+{
+    uint64_t word;
+    memcpy(&word, at, 8);
+    return word ^ 0x3030303030303030;
+}
+
+/* How many of the eight bytes, from the first on, are digits. A byte above 9 may carry into the
+ * next, but what comes behind the first is not looked at. */
+static inline unsigned tape_pack_number_digits(uint64_t word)
+{
+    uint64_t others = ((word + 0x7676767676767676) | word) & 0x8080808080808080;
+    return others ? (unsigned)__builtin_ctzll(others) / 8 : 8;
+}
+
+/* The number of the first count digits of word, 1 to 8. Neighbours are joined: to 4 of two digits,
+ * 2 of four, one of eight. */
+static inline uint64_t tape_pack_number_join(uint64_t word, unsigned count)
+{
+    word <<= 64 - 8 * count;
+    word = word * 2561 >> 8;
+    word = (word & 0x00ff00ff00ff00ff) * 6553601 >> 16;
+    return (word & 0x0000ffff0000ffff) * 42949672960001 >> 32;
+}
+
+/* The number behind a '-'. Zeros are as frequent as not: their branch must not be everybody's. */
+static inline const uint8_t *tape_pack_number_negate(const uint8_t *at,
+                                                     struct tape_pack_number *number)
+{
+    if (number->value == 0)
+        return NULL;
+    number->value = -number->value;
+    return at;
+}
+
+/* tape_pack_number_read(from, number): behind the canonical number at ${from}, or NULL: an optional
+ * '-', no needless zero in front, at most 18 decimals, no exponent, no "-0", a mantissa below
+ * 10^18. What follows it is not looked at. */
+static inline const uint8_t *tape_pack_number_read(const uint8_t *from,
+                                                   struct tape_pack_number *number)
+{
+    unsigned negative = *from == '-';
+    const uint8_t *at = from + negative;
+    uint64_t word = tape_pack_number_load(at);
+    unsigned whole = tape_pack_number_digits(word), fraction = 0;
+    if (whole == 0 || (*at == '0' && whole > 1))
+        return NULL;
+    uint64_t value = tape_pack_number_join(word, whole);
+    at += whole;
+    if (whole == 8) {
+        word = tape_pack_number_load(at);
+        unsigned more = tape_pack_number_digits(word);
+        if (more == 8)
+            return tape_pack_number_read_slow(from, number);
+        if (more > 0)
+            value =
+                value * (uint64_t)tape_pack_number_tens[more] + tape_pack_number_join(word, more);
+        whole += more;
+        at += more;
+    }
+    if (*at == '.') {
+        word = tape_pack_number_load(++at);
+        fraction = tape_pack_number_digits(word);
+        at += fraction;
+        if (fraction == 0)
+            return NULL;
+        if (whole + fraction > 18 || (fraction == 8 && (uint8_t)(*at - '0') <= 9))
+            return tape_pack_number_read_slow(from, number);
+        value = value * (uint64_t)tape_pack_number_tens[fraction] +
+                tape_pack_number_join(word, fraction);
+    }
+    number->value = (int64_t)value;
+    number->decimals = fraction;
+    return __builtin_expect(negative, 0) ? tape_pack_number_negate(at, number) : at;
+}
+
+#if defined(__x86_64__)
+#define TAPE_PACK_NUMBER_WIDE   1
+#define TAPE_PACK_NUMBER_TARGET __attribute__((target("avx2,bmi,bmi2")))
+
+/* tape_pack_number_read_wide(from, number): the same, sixteen bytes at a time; what is longer goes
+ * the slow way. Only where the processor has AVX2. */
+static inline __attribute__((always_inline)) TAPE_PACK_NUMBER_TARGET const uint8_t *
+tape_pack_number_read_wide(const uint8_t *from, struct tape_pack_number *number)
+{
+    /* Loaded from 16 - n on: places 16 - n and above take the byte n before, all others none. */
+    static const int8_t places[48] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                      -1, -1, -1, -1, 0,  1,  2,  3,  4,  5,  6,  7,
+                                      8,  9,  10, 11, 12, 13, 14, 15, 16, 17, 18, 19,
+                                      20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31};
+    /* Loaded from n on: -1 but for the last n places. */
+    static const int8_t before[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
+                                      -1, -1, -1, -1, -1, 0,  0,  0,  0,  0,  0,
+                                      0,  0,  0,  0,  0,  0,  0,  0,  0,  0};
+    unsigned negative = *from == '-';
+    const uint8_t *at = from + negative;
+    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i digits = _mm_sub_epi8(text, _mm_set1_epi8('0'));
+    __m128i plain = _mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits);
+    unsigned others = (unsigned)_mm_movemask_epi8(plain) ^ 0xffff;
+    unsigned whole = _tzcnt_u32(others | 0x10000), fraction = 0, bytes = whole;
+    if (whole == 0 || (*at == '0' && whole > 1))
+        return NULL;
+    if (at[whole] == '.') {
+        bytes = _tzcnt_u32(_blsr_u32(others | 0x10000));
+        fraction = bytes - whole - 1;
+        if (fraction == 0)
+            return NULL;
+    }
+    if (bytes >= 16)
+        return tape_pack_number_read_slow(from, number);
+    /* The digits to the end of the sixteen bytes, those before the point one further. */
+    __m128i places_of = _mm_add_epi8(
+        _mm_loadu_si128((const __m128i *)(const void *)(places + whole + 1 + fraction)),
+        _mm_loadu_si128((const __m128i *)(const void *)(before + fraction)));
+    digits = _mm_shuffle_epi8(digits, places_of);
+    __m128i pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(1 << 8 | 10));
+    __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(1 << 16 | 100));
+    __m128i eights =
+        _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
+    uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    number->value = (int64_t)((both & 0xffffffff) * 100000000 + (both >> 32));
+    number->decimals = fraction;
+    at += bytes;
+    return __builtin_expect(negative, 0) ? tape_pack_number_negate(at, number) : at;
+}
+#endif
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,160 @@
+/* Every record of a block to its group: rows of templates, texts by stream, all else. */
+#include <string.h>
+
+#include "format/pack_internal.h"
+#include "format/pack_name.h"
+#include "format/pack_number.h"
+#include "format/packed.h"
+#include "format/ws.h"
+
+enum {
+    WHOLE_TEXT = 0x80 | TAPE_WS_TEXT,
+    WHOLE_BINARY = 0x80 | TAPE_WS_BINARY,
+    MASKED = 0x80,
+    DAMAGED = TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE,
+    ROUNDS = 2, /* matching: again when templates became wider */
+};
+
+/* The bytes of a header that follows from first byte and length, or 0: the body is kept whole. */
+static unsigned find_header(const uint8_t *body, uint32_t bytes)
+{
+    if (bytes < 2 || body[0] == 0 || (body[1] & MASKED))
+        return 0;
+    uint8_t header[TAPE_WS_HEADER_MAX_BYTES];
+    unsigned wire = body[1] < 126 ? 2 : body[1] == 126 ? 4 : 10;
+    if (bytes < wire)
+        return 0;
+    uint64_t payload = bytes - wire;
+    header[0] = body[0];
+    if (wire == 2) {
+        header[1] = (uint8_t)payload;
+    } else {
+        unsigned field = wire - 2;
+        header[1] = wire == 4 ? 126 : 127;
+        for (unsigned i = 0; i < field; i++)
+            header[2 + i] = (uint8_t)(payload >> 8 * (field - 1 - i));
+    }
+    int shortest = payload < 126 ? wire == 2 : payload <= 0xffff ? wire == 4 : wire == 10;
+    return shortest && memcmp(header, body, wire) == 0 ? wire : 0;
+}
+
+static int is_frame(const struct tape_pack_waiting *record)
+{
+    return record->kind == TAPE_RECORD_FRAME_IN || record->kind == TAPE_RECORD_FRAME_OUT;
+}
+
+/* --- fragments --- */
+
+static int is_open(const struct tape_pack *pack, uint32_t connection)
+{
+    if (pack->open_count > TAPE_PACK_OPEN_MAX)
+        return 1;
+    for (uint32_t i = 0; i < pack->open_count; i++)
+        if (pack->open[i] == connection)
+            return 1;
+    return 0;
+}
+
+static void note_open(struct tape_pack *pack, uint32_t connection)
+{
+    if (is_open(pack, connection))
+        return;
+    if (pack->open_count < TAPE_PACK_OPEN_MAX)
+        pack->open[pack->open_count] = connection;
+    pack->open_count++;
+}
+
+/* A connection that ever sent a fragment in this block or the one before may be inside a message:
+ * a whole frame that comes then is no message, so no reader may pass over it. */
+static void find_forms(struct tape_pack *pack)
+{
+    if (pack->first_ordinal != pack->next_ordinal)
+        pack->open_count = 0;
+    for (uint32_t i = 0; i < pack->count; i++) {
+        struct tape_pack_waiting *record = &pack->records[i];
+        const uint8_t *body = pack->bodies.bytes + record->offset;
+        record->header = 0;
+        record->form = 0;
+        if (!is_frame(record))
+            continue;
+        record->header = (uint8_t)find_header(body, record->bytes);
+        record->form = record->header > 0 ? body[0] : 0;
+        if (record->kind == TAPE_RECORD_FRAME_IN && record->bytes > 0 && (body[0] & 8) == 0 &&
+            (!(body[0] & 0x80) || (body[0] & 15) == TAPE_WS_CONTINUATION))
+            note_open(pack, record->connection);
+    }
+}
+
+/* --- groups --- */
+
+/* 1 when readers may pass over the record: it is a whole data message. */
+static int is_data(const struct tape_pack *pack, const struct tape_pack_waiting *record)
+{
+    return record->kind == TAPE_RECORD_FRAME_IN && !(record->flags & DAMAGED) &&
+           (record->form == WHOLE_TEXT || record->form == WHOLE_BINARY) &&
+           record->bytes - record->header <= TAPE_WS_MESSAGE_MAX_BYTES &&
+           (pack->open_count == 0 || !is_open(pack, record->connection));
+}
+
+static int sort_text(struct tape_pack *pack, uint32_t row, int data)
+{
+    struct tape_pack_waiting *record = &pack->records[row];
+    const uint8_t *bodies = pack->bodies.bytes;
+    struct tape_slice stream = {"", 0};
+    if (data && record->form == WHOLE_TEXT)
+        data = tape_pack_name_text(record->flags, bodies + record->offset + record->header,
+                                   record->bytes - record->header, &stream);
+    uint32_t name = stream.bytes > 0 ? (uint32_t)((const uint8_t *)stream.data - bodies) : 0;
+    return tape_pack_groups_add_text(&pack->groups, bodies, record, row,
+                                     data ? TAPE_PACKED_NAMED : TAPE_PACKED_UNNAMED, name,
+                                     data ? (uint32_t)stream.bytes : 0);
+}
+
+static int match_all(struct tape_pack *pack)
+{
+    const uint8_t *bodies = pack->bodies.bytes;
+    tape_pack_groups_clear(&pack->groups);
+    tape_pack_cache_clear(&pack->cache);
+    for (uint32_t i = 0; i < pack->count; i++) {
+        struct tape_pack_waiting *record = &pack->records[i];
+        struct tape_pack_template *found = NULL;
+        int data = is_data(pack, record);
+        if (data && record->form == WHOLE_TEXT && record->bytes > record->header) {
+            const uint8_t *body = bodies + record->offset;
+            struct tape_pack_text text = {body + record->header, body + record->bytes, bodies,
+                                          record->flags};
+            found = tape_pack_cache_find(&pack->cache, &text);
+            if (found == NULL)
+                found = tape_pack_cache_learn(&pack->cache, &text);
+        }
+        if (found == NULL ? !sort_text(pack, i, data) : !tape_pack_template_add_row(found, i))
+            return 0;
+    }
+    return 1;
+}
+
+static int add_templates(struct tape_pack *pack)
+{
+    for (uint32_t i = 0; i < pack->cache.count; i++) {
+        struct tape_pack_template *template_ = pack->cache.all[i];
+        if (template_->row_count == 0)
+            continue;
+        if (!tape_pack_groups_add_template(&pack->groups, template_))
+            return 0;
+        for (uint32_t j = 0; j < template_->row_count; j++)
+            pack->records[template_->rows[j]].group = template_->group;
+    }
+    return 1;
+}
+
+int tape_pack_sort(struct tape_pack *pack)
+{
+    find_forms(pack);
+    for (int round = 0; round < ROUNDS; round++) {
+        if (!match_all(pack))
+            return 0;
+        if (!tape_pack_cache_settle(&pack->cache))
+            break;
+    }
+    return add_templates(pack);
+}
