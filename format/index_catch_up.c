@@ -141,8 +141,42 @@ static int is_final(const struct catch_up *run, const struct tape_archive_entry 
     return final;
 }
 
+/* 1 when the last of the segment's blocks in the index stands in the file; 0 when the records were
+ * read from another file, before the segment was packed. */
+static int holds_last_block(const struct catch_up *run, const struct tape_segment *segment)
+{
+    sqlite3_stmt *statement = NULL;
+    struct tape_segment_info info;
+    int holds = 1;
+    tape_segment_read_info(segment, &info);
+    if (sqlite3_prepare_v2(run->index->db,
+                           "SELECT offset, crc32c FROM block WHERE segment_id = ?1 "
+                           "ORDER BY block_id DESC LIMIT 1",
+                           -1, &statement, NULL) != SQLITE_OK)
+        return holds;
+    sqlite3_bind_int64(statement, 1, info.sequence);
+    if (sqlite3_step(statement) == SQLITE_ROW) {
+        holds = 0;
+        for (uint32_t i = info.blocks; i-- > 0 && !holds;) {
+            const struct tape_segment_entry *block = tape_segment_entry(segment, i);
+            holds = block->offset == (uint64_t)sqlite3_column_int64(statement, 0) &&
+                    block->header.payload_crc32c == sqlite3_column_int64(statement, 1);
+        }
+    }
+    sqlite3_finalize(statement);
+    return holds;
+}
+
+/* A segment that was packed while it was being read: its rows are made anew from what it is now. */
+static int replace_rows(struct catch_up *run, const struct tape_archive_entry *entry,
+                        struct tape_error *error)
+{
+    int status = run->index->in_transaction ? tape_index_commit(run->index, error) : 0;
+    return status < 0 ? status : tape_index_repack_file(run->index, run->archive, entry, error);
+}
+
 /* Those that were sealed when their row was written change only by a recovery that cut off a
- * damaged end and sealed them again: their size tells. */
+ * damaged end and sealed them again, and by packing: their size and name tell. */
 static int set_segments(struct catch_up *run, struct tape_error *error)
 {
     const struct tape_archive_entry *found = NULL;
@@ -155,8 +189,9 @@ static int set_segments(struct catch_up *run, struct tape_error *error)
         struct tape_segment *segment;
         if (tape_archive_open_current(run->archive, &entry, &segment, NULL) == 1)
             tape_segment_read_info(segment, &info);
-        int status = begin_if_needed(run, error);
-        if (status == 0)
+        int packed = segment && entry.state == 't' && !holds_last_block(run, segment);
+        int status = packed ? replace_rows(run, &entry, error) : begin_if_needed(run, error);
+        if (status == 0 && !packed)
             status = tape_index_set_segment(run->index, &entry, segment ? &info : NULL, error);
         tape_segment_close(segment);
         if (status < 0)
