@@ -239,7 +239,7 @@ class Area:
     def take(self, size):
         piece = self.data[self.at:self.at + size]
         if len(piece) != size:
-            raise Damage("the %s ends too early" % self.name)
+            raise Damage("too few bytes of %s" % self.name)
         self.at += size
         return piece
 
@@ -273,7 +273,7 @@ class Area:
 
     def end(self):
         if self.at != len(self.data):
-            raise Damage("%d bytes of the %s are left" % (len(self.data) - self.at, self.name))
+            raise Damage("%d bytes of %s are left" % (len(self.data) - self.at, self.name))
 
 
 def unzigzag(value):

@@ -468,17 +468,17 @@ def codec_0_bytes(records, low):
 
 
 class RandomBlock:
-    """.records (as maker.encode takes them), .payload, .codec, .raw"""
+    """.records (as maker.encode takes them), .payload, .codec, .raw; frames: each a message of its own"""
 
-    def __init__(self, dice, used, rows=None, stamps=None):
-        self.dice, self.used = dice, used
+    def __init__(self, dice, used, rows=None, frames=False):
+        self.dice, self.used, self.frames = dice, used, frames
         rows = rows or dice.choice((1, 2, 3, 4, 5, 9, 40, 200))
         groups = dice.randrange(1, min(rows, 5) + 1)
         heads = dice.randrange(groups, min(rows, 8) + 1)
         self.heads = [self.head(i if i < groups else dice.randrange(groups)) for i in range(heads)]
         self.order = list(range(groups)) + [dice.randrange(heads) for _ in range(rows - groups)]
         dice.shuffle(self.order)
-        self.stamps = stamps or self.some_stamps(rows)
+        self.stamps = self.some_stamps(rows)
         self.low = min(self.stamps)
         padding = 0
         state = dice.getstate()
@@ -491,6 +491,8 @@ class RandomBlock:
 
     def head(self, group):
         dice = self.dice
+        if self.frames:
+            return 1, dice.choice((0, 1, 3)), dice.choice((1, 300)), 0x82, group
         return (dice.choice((1, 1, 1, 2, 14, 255)), dice.choice((0, 1, 3, 65535)),
                 dice.choice((0, 1, 300, (1 << 32) - 1)), dice.choice((0, 0x81, 0x82, 0x81, 1, 255)), group)
 
