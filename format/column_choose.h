@@ -16,8 +16,8 @@ void tape_column_choose_predictor(const struct tape_column *before, uint32_t bef
                                   int64_t *scratch, uint32_t scratch_count, int wide,
                                   struct tape_column_prediction *prediction, uint32_t *argument);
 
-/* tape_column_find_factor(residuals, count, is_signed): the greatest common divisor, at least 1;
- * *is_signed: whether one is negative. */
+/* tape_column_find_factor(residuals, count, is_signed): the greatest common divisor; 0 when all are
+ * 0; *is_signed: whether one is negative. */
 uint64_t tape_column_find_factor(const int64_t *residuals, uint32_t count, int *is_signed);
 
 /* tape_column_find_base(prediction, column): that makes the first residual 0. */

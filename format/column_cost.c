@@ -9,19 +9,29 @@ static uint64_t log2_fixed(uint32_t value)
     return ((uint64_t)top << 16) + fraction + (bend * 22713 >> 16);
 }
 
-uint64_t tape_column_cost_bits(const struct tape_column_histogram *histogram, uint32_t *distinct)
+void tape_column_histogram_sum(struct tape_column_histogram *histogram)
 {
-    uint64_t sum = 0;
-    *distinct = 0;
-    if (histogram->total == 0)
-        return 0;
+    histogram->total = histogram->distinct = histogram->tokens = 0;
+    histogram->extra_bits = 0;
     for (unsigned token = 0; token < TAPE_TOKENS; token++) {
         uint32_t count = histogram->counts[token];
         if (count == 0)
             continue;
-        sum += count * log2_fixed(count);
-        (*distinct)++;
+        histogram->total += count;
+        histogram->distinct++;
+        histogram->tokens = token + 1;
+        histogram->extra_bits += (uint64_t)count * tape_token_extra[token];
     }
+}
+
+uint64_t tape_column_cost_bits(const struct tape_column_histogram *histogram)
+{
+    uint64_t sum = 0;
+    if (histogram->total == 0)
+        return 0;
+    for (unsigned token = 0; token < histogram->tokens; token++)
+        if (histogram->counts[token] > 0)
+            sum += histogram->counts[token] * log2_fixed(histogram->counts[token]);
     uint64_t most = histogram->total * log2_fixed(histogram->total);
     return ((most > sum ? most - sum : 0) >> 16) + histogram->extra_bits;
 }

@@ -13,6 +13,7 @@ enum {
     SAMPLE_THOROUGH = 8192,
     PLAN_AGE_MAX = 16, /* blocks that go by one choice */
     FEW = 16,          /* fewer residuals are not worth a table */
+    MANY = 256,        /* more always are */
     NEAR_MAX = 4,      /* how many columns back a context may look */
 };
 
@@ -95,30 +96,33 @@ static void find_contexts(const struct tape_column *column, unsigned kind,
     }
 }
 
-/* Bits that the column takes with one kind of context, tables included; leaves its histograms. */
-static uint64_t count_bits(struct tape_column_writer *writer, const struct tape_column *column,
-                           unsigned kind, const struct tape_column *beside)
+/* The histograms of one kind of context, and the contexts where there are several. */
+static void count_tokens(struct tape_column_writer *writer, const struct tape_column *column,
+                         unsigned kind, const struct tape_column *beside)
 {
     unsigned contexts = tape_column_contexts(kind);
-    uint64_t bits = 0;
+    uint32_t count = column->scope->count;
     memset(writer->histograms, 0, contexts * sizeof writer->histograms[0]);
     if (contexts == 1) {
-        for (uint32_t i = 0; i < column->scope->count; i++)
+        for (uint32_t i = 0; i < count; i++)
             writer->histograms[0].counts[column->tokens[i]]++;
     } else {
         find_contexts(column, kind, beside, writer->contexts);
-        for (uint32_t i = 0; i < column->scope->count; i++)
+        for (uint32_t i = 0; i < count; i++)
             writer->histograms[writer->contexts[i]].counts[column->tokens[i]]++;
     }
-    for (unsigned which = 0; which < contexts; which++) {
-        struct tape_column_histogram *histogram = &writer->histograms[which];
-        uint32_t distinct;
-        for (unsigned token = 0; token < TAPE_TOKENS; token++) {
-            histogram->total += histogram->counts[token];
-            histogram->extra_bits += (uint64_t)histogram->counts[token] * tape_token_extra[token];
-        }
-        bits += tape_column_cost_bits(histogram, &distinct) +
-                distinct * TAPE_COLUMN_COST_TOKEN_BITS + 8;
+    for (unsigned which = 0; which < contexts; which++)
+        tape_column_histogram_sum(&writer->histograms[which]);
+}
+
+/* Bits that the column takes by these histograms, tables included. */
+static uint64_t count_bits(const struct tape_column_writer *writer, unsigned kind)
+{
+    uint64_t bits = 0;
+    for (unsigned which = 0; which < tape_column_contexts(kind); which++) {
+        const struct tape_column_histogram *histogram = &writer->histograms[which];
+        bits += tape_column_cost_bits(histogram) +
+                histogram->distinct * TAPE_COLUMN_COST_TOKEN_BITS + 8;
     }
     return bits;
 }
@@ -151,7 +155,8 @@ static void choose_context(struct tape_column_writer *writer, const struct tape_
                 if (field->scope != column->scope || !field->has_tokens)
                     continue;
             }
-            uint64_t bits = with_reading(writer, kind, count_bits(writer, column, kind, field));
+            count_tokens(writer, column, kind, field);
+            uint64_t bits = with_reading(writer, kind, count_bits(writer, kind));
             if (bits >= best)
                 continue;
             best = bits;
@@ -173,13 +178,9 @@ static unsigned choose_log(const struct tape_column_writer *writer, uint32_t cou
     unsigned less = writer->thorough ? 2 : 3;
     log = log > TAPE_TANS_LOG_MIN + less ? log - less : TAPE_TANS_LOG_MIN;
     log = log > most ? most : log;
-    for (unsigned which = 0; which < contexts; which++) {
-        uint32_t distinct = 0;
-        for (unsigned token = 0; token < TAPE_TOKENS; token++)
-            distinct += writer->histograms[which].counts[token] > 0;
-        while (distinct > 1u << (log - 1) && log < TAPE_TANS_LOG_MAX)
+    for (unsigned which = 0; which < contexts; which++)
+        while (writer->histograms[which].distinct > 1u << (log - 1) && log < TAPE_TANS_LOG_MAX)
             log++;
-    }
     return log;
 }
 
@@ -188,9 +189,7 @@ static void write_table(struct tape_column_writer *writer, struct tape_growing *
 {
     const struct tape_column_histogram *histogram = &writer->histograms[which];
     uint16_t counts[TAPE_TOKENS];
-    uint32_t tokens = TAPE_TOKENS;
-    while (tokens > 0 && histogram->counts[tokens - 1] == 0)
-        tokens--;
+    uint32_t tokens = histogram->tokens;
     tape_growing_put_varint(pool, tokens);
     if (tokens == 0)
         return;
@@ -239,12 +238,24 @@ static void write_tans(struct tape_column_writer *writer, struct tape_column_out
 static uint64_t count_varint_bytes(const struct tape_column_writer *writer, unsigned contexts)
 {
     uint64_t bytes = 0;
-    for (unsigned which = 0; which < contexts; which++)
-        for (unsigned token = 0; token < TAPE_TOKENS; token++)
-            if (writer->histograms[which].counts[token] > 0)
-                bytes += (uint64_t)writer->histograms[which].counts[token] *
-                         (1 + (63 - (unsigned)__builtin_clzll(tape_token_base[token] | 1)) / 7);
+    for (unsigned which = 0; which < contexts; which++) {
+        const struct tape_column_histogram *histogram = &writer->histograms[which];
+        for (unsigned token = 0; token < histogram->tokens; token++)
+            bytes += (uint64_t)histogram->counts[token] *
+                     (1 + (63 - (unsigned)__builtin_clzll(tape_token_base[token] | 1)) / 7);
+    }
     return bytes;
+}
+
+/* Few values may be smaller as varints: the pool's compressor takes something off them, too, but
+ * tables are read faster. */
+static int are_tables_better(const struct tape_column_writer *writer, uint32_t count,
+                             unsigned context)
+{
+    if (count >= MANY)
+        return 1;
+    return count_bits(writer, context) / 8 + 8 <
+           count_varint_bytes(writer, tape_column_contexts(context));
 }
 
 static void put_header(struct tape_column_output *output,
@@ -300,24 +311,34 @@ static void write_residuals(struct tape_column_writer *writer, struct tape_colum
 {
     uint32_t count = column->scope->count;
     const struct tape_column *beside = NULL;
-    uint64_t bits = 0, varint_bytes = 0;
     if (count >= FEW) {
         if (fresh)
             choose_context(writer, before, before_count, column, plan);
         if (plan->context == TAPE_COLUMN_CONTEXT_BESIDE)
             beside = &before[before_count - plan->context_column_near];
-        bits = count_bits(writer, column, plan->context, beside);
-        varint_bytes = count_varint_bytes(writer, tape_column_contexts(plan->context));
-    }
-    /* The pool compressor takes something off varints, but tables are read faster. */
-    if (count >= FEW && bits / 8 + 8 < varint_bytes) {
-        put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_TANS, factor);
-        write_tans(writer, output, before_count, column, plan);
-        return;
+        count_tokens(writer, column, plan->context, beside);
+        if (are_tables_better(writer, count, plan->context)) {
+            put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_TANS, factor);
+            write_tans(writer, output, before_count, column, plan);
+            return;
+        }
     }
     put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_VARINT, factor);
     for (uint32_t i = 0; i < count; i++)
         tape_growing_put_varint(&output->pool, (uint64_t)writer->residuals[i]);
+}
+
+/* Returns all residuals or-ed. */
+static uint64_t find_tokens(const int64_t *restrict residuals, uint32_t count,
+                            uint8_t *restrict tokens)
+{
+    uint64_t any = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t residual = (uint64_t)residuals[i];
+        any |= residual;
+        tokens[i] = tape_token_of(residual);
+    }
+    return any;
 }
 
 void tape_column_write(struct tape_column_writer *writer, struct tape_column_output *output,
@@ -354,11 +375,7 @@ void tape_column_write(struct tape_column_writer *writer, struct tape_column_out
     }
     uint64_t factor = tape_column_find_factor(writer->residuals, count, &is_signed);
     tape_column_scale_down(writer->residuals, count, factor, is_signed);
-    uint64_t any = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        any |= (uint64_t)writer->residuals[i];
-        column->tokens[i] = tape_token_of((uint64_t)writer->residuals[i]);
-    }
+    uint64_t any = find_tokens(writer->residuals, count, column->tokens);
     if (any == 0) {
         put_header(output, &prediction, plan->argument, TAPE_COLUMN_CODER_ZERO, factor);
         return;
