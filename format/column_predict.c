@@ -107,46 +107,79 @@ static inline uint64_t find_key(const struct tape_column_prediction *prediction,
 
 /* --- from residuals to values --- */
 
-static void restore_field(const struct tape_column_prediction *prediction, int64_t *values)
+/* Each of these is made four times, so that the loops do not ask how residuals are scaled. */
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE int64_t unscale(int64_t coded, uint64_t factor, int is_signed)
 {
-    const int64_t *field = prediction->field->values;
+    uint64_t residual = (uint64_t)coded;
+    if (is_signed)
+        residual = (uint64_t)tape_bytes_unzigzag(residual);
+    return (int64_t)(residual * factor);
+}
+
+INLINE void restore_plain(const struct tape_column_prediction *prediction, uint64_t factor,
+                          int is_signed, int64_t *values)
+{
     uint32_t count = prediction->scope->count;
-    if (prediction->predictor == TAPE_COLUMN_FIELD) {
-        for (uint32_t i = 0; i < count; i++)
-            values[i] = plus(values[i], field[i]);
-        return;
-    }
     int64_t carried = prediction->base;
-    if (prediction->predictor == TAPE_COLUMN_FIELD_DELTA) {
+    if (prediction->predictor == TAPE_COLUMN_NONE) {
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = unscale(values[i], factor, is_signed);
+    } else if (prediction->predictor == TAPE_COLUMN_DELTA) {
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = carried = plus(carried, unscale(values[i], factor, is_signed));
+    } else {
+        const int64_t *recv_ns = prediction->scope->recv_ns;
         for (uint32_t i = 0; i < count; i++) {
-            carried = plus(carried, values[i]);
-            values[i] = plus(field[i], carried);
+            carried = plus(carried, unscale(values[i], factor, is_signed));
+            values[i] = plus(carried, time_in_units(recv_ns[i], prediction->exponent));
         }
-        return;
-    }
-    for (uint32_t i = 0; i < count; i++) {
-        values[i] = plus(values[i], carried);
-        carried = field[i];
     }
 }
 
-static void restore_list(const struct tape_column_prediction *prediction, int64_t *values)
+INLINE void restore_field(const struct tape_column_prediction *prediction, uint64_t factor,
+                          int is_signed, int64_t *values)
+{
+    const int64_t *field = prediction->field->values;
+    uint32_t count = prediction->scope->count;
+    int64_t carried = prediction->base;
+    if (prediction->predictor == TAPE_COLUMN_FIELD) {
+        for (uint32_t i = 0; i < count; i++)
+            values[i] = plus(unscale(values[i], factor, is_signed), field[i]);
+    } else if (prediction->predictor == TAPE_COLUMN_FIELD_DELTA) {
+        for (uint32_t i = 0; i < count; i++) {
+            carried = plus(carried, unscale(values[i], factor, is_signed));
+            values[i] = plus(field[i], carried);
+        }
+    } else {
+        for (uint32_t i = 0; i < count; i++) {
+            values[i] = plus(unscale(values[i], factor, is_signed), carried);
+            carried = field[i];
+        }
+    }
+}
+
+INLINE void restore_list(const struct tape_column_prediction *prediction, uint64_t factor,
+                         int is_signed, int64_t *values)
 {
     const uint32_t *owner = prediction->scope->owner;
     int64_t first = prediction->base, last = prediction->base;
+    uint32_t list = UINT32_MAX;
     for (uint32_t i = 0; i < prediction->scope->count; i++) {
-        if (i == 0 || owner[i] != owner[i - 1]) {
-            first = plus(first, values[i]);
-            last = first;
-        } else {
-            last = plus(last, values[i]);
-        }
+        int64_t residual = unscale(values[i], factor, is_signed);
+        /* chosen, not jumped to: where lists end is not to be guessed */
+        int64_t from = owner[i] != list ? first : last;
+        last = plus(from, residual);
+        first = owner[i] != list ? last : first;
+        list = owner[i];
         values[i] = last;
     }
 }
 
 static int restore_keyed(const struct tape_column_prediction *prediction,
-                         struct tape_column_keys *keys, int64_t *values)
+                         const struct tape_column_scale *scale, struct tape_column_keys *keys,
+                         int64_t *values)
 {
     uint32_t dictionary = prediction->field->dictionary;
     int64_t last = prediction->base;
@@ -156,41 +189,47 @@ static int restore_keyed(const struct tape_column_prediction *prediction,
         uint64_t key = find_key(prediction, i);
         if (key >= dictionary)
             return TAPE_CORRUPT;
-        last = plus(values[i], keys->seen[key] ? keys->last[key] : last);
+        int64_t residual = unscale(values[i], scale->factor, scale->is_signed);
+        last = plus(residual, keys->seen[key] ? keys->last[key] : last);
         keys->seen[key] = 1;
         keys->last[key] = values[i] = last;
     }
     return 0;
 }
 
-int tape_column_restore(const struct tape_column_prediction *prediction,
-                        struct tape_column_keys *keys, int64_t *values)
+INLINE void restore_scaled(const struct tape_column_prediction *prediction, uint64_t factor,
+                           int is_signed, int64_t *values)
 {
-    uint32_t count = prediction->scope->count;
-    int64_t carried = prediction->base;
     switch (prediction->predictor) {
     case TAPE_COLUMN_NONE:
-        return 0;
     case TAPE_COLUMN_DELTA:
-        for (uint32_t i = 0; i < count; i++)
-            values[i] = carried = plus(carried, values[i]);
-        return 0;
     case TAPE_COLUMN_TIME:
-        for (uint32_t i = 0; i < count; i++) {
-            carried = plus(carried, values[i]);
-            values[i] =
-                plus(carried, time_in_units(prediction->scope->recv_ns[i], prediction->exponent));
-        }
-        return 0;
+        restore_plain(prediction, factor, is_signed, values);
+        break;
     case TAPE_COLUMN_LIST_DELTA:
-        restore_list(prediction, values);
-        return 0;
-    case TAPE_COLUMN_KEYED:
-        return restore_keyed(prediction, keys, values);
+        restore_list(prediction, factor, is_signed, values);
+        break;
     default:
-        restore_field(prediction, values);
-        return 0;
+        restore_field(prediction, factor, is_signed, values);
     }
+}
+
+int tape_column_restore(const struct tape_column_prediction *prediction,
+                        const struct tape_column_scale *scale, struct tape_column_keys *keys,
+                        int64_t *values)
+{
+    uint64_t factor = scale->factor;
+    if (prediction->predictor == TAPE_COLUMN_KEYED)
+        return restore_keyed(prediction, scale, keys, values);
+    if (factor == 1 && scale->is_signed)
+        restore_scaled(prediction, 1, 1, values);
+    else if (factor == 1)
+        restore_scaled(prediction, 1, 0, values);
+    else if (scale->is_signed)
+        restore_scaled(prediction, factor, 1, values);
+    else
+        restore_scaled(prediction, factor, 0, values);
+    return 0;
 }
 
 /* --- from values to residuals --- */

@@ -61,14 +61,21 @@ struct tape_column_prediction {
 /* tape_column_allows(prediction): whether scopes and columns fit the predictor. */
 int tape_column_allows(const struct tape_column_prediction *prediction);
 
+/* How residuals stand in a stream: as multiples of a factor, and zigzag or not. */
+struct tape_column_scale {
+    uint64_t factor;
+    int is_signed;
+};
+
 /*
- * tape_column_restore(prediction, keys, values): values[i] is the scaled residual and becomes the
- * value. tape_column_difference(prediction, keys, values, from, count, residuals): the other way,
- * of values[from .. from + count). 0, TAPE_FAILED (memory for keys) or TAPE_CORRUPT (a key that is
- * no index of its dictionary).
+ * tape_column_restore(prediction, scale, keys, values): values[i] is the coded residual and becomes
+ * the value. tape_column_difference(prediction, keys, values, from, count, residuals): the other
+ * way, of values[from .. from + count), not scaled. 0, TAPE_FAILED (memory for keys) or
+ * TAPE_CORRUPT (a key that is no index of its dictionary).
  */
 int tape_column_restore(const struct tape_column_prediction *prediction,
-                        struct tape_column_keys *keys, int64_t *values);
+                        const struct tape_column_scale *scale, struct tape_column_keys *keys,
+                        int64_t *values);
 int tape_column_difference(const struct tape_column_prediction *prediction,
                            struct tape_column_keys *keys, const int64_t *values, uint32_t from,
                            uint32_t count, int64_t *residuals);

@@ -56,8 +56,7 @@ static int fail(struct tape_error *error, const char *words)
 struct header {
     struct tape_column_prediction prediction;
     uint8_t coder; /* kind */
-    uint8_t is_signed;
-    uint64_t factor;
+    struct tape_column_scale scale;
 };
 
 static int read_argument(struct tape_column_input *input, const struct tape_column *before,
@@ -103,9 +102,9 @@ static int read_header(struct tape_column_input *input, const struct tape_column
         (coder & TAPE_COLUMN_CODER_KIND) > TAPE_COLUMN_CODER_TANS)
         return fail(error, "a column's coder is none");
     header->coder = coder & TAPE_COLUMN_CODER_KIND;
-    header->is_signed = (coder & TAPE_COLUMN_CODER_SIGNED) != 0;
+    header->scale.is_signed = (coder & TAPE_COLUMN_CODER_SIGNED) != 0;
     if (header->coder != TAPE_COLUMN_CODER_ZERO &&
-        (!take_varint(input, &header->factor) || header->factor == 0))
+        (!take_varint(input, &header->scale.factor) || header->scale.factor == 0))
         return fail(error, "a column's factor is none");
     if (has_base[prediction->predictor]) {
         if (!take_varint(input, &base))
@@ -201,23 +200,11 @@ static int read_tans(struct tape_column_reader *reader, struct tape_column_input
 
 /* --- a column --- */
 
-/* From coded residuals to scaled, signed ones. */
-static void scale(const struct header *header, uint32_t count, int64_t *values)
-{
-    uint64_t factor = header->factor;
-    if (header->is_signed)
-        for (uint32_t i = 0; i < count; i++)
-            values[i] = tape_bytes_unzigzag((uint64_t)values[i]);
-    if (factor != 1)
-        for (uint32_t i = 0; i < count; i++)
-            values[i] = (int64_t)((uint64_t)values[i] * factor);
-}
-
 int tape_column_read(struct tape_column_reader *reader, struct tape_column_input *input,
                      const struct tape_column *before, uint32_t before_count,
                      struct tape_column *column, struct tape_error *error)
 {
-    struct header header = {.prediction.scope = column->scope};
+    struct header header = {.prediction.scope = column->scope, .scale.factor = 1};
     uint32_t count = column->scope->count;
     int status = 0;
     column->has_tokens = 1;
@@ -237,9 +224,7 @@ int tape_column_read(struct tape_column_reader *reader, struct tape_column_input
     }
     if (status < 0)
         return status;
-    if (header.coder != TAPE_COLUMN_CODER_ZERO)
-        scale(&header, count, column->values);
-    status = tape_column_restore(&header.prediction, &reader->keys, column->values);
+    status = tape_column_restore(&header.prediction, &header.scale, &reader->keys, column->values);
     if (status == TAPE_FAILED)
         return tape_error_set(error, TAPE_FAILED, "no memory for the keys of a column");
     if (status < 0)
