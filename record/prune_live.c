@@ -36,7 +36,7 @@ struct tape_prune_live {
     pthread_t thread;
     pthread_mutex_t lock;
     pthread_cond_t wake;
-    atomic_int stop;
+    atomic_int stop, abandon; /* abandon: nothing more becomes durable */
     int started;
     struct tape_prune_live_state state;
     struct tape_prune_run run;
@@ -60,18 +60,21 @@ static void sleep_ns(int64_t ns)
     nanosleep(&time, NULL);
 }
 
-/* The note goes the way of every record: into the ring, a block, and onto the disk. */
+/* The note goes the way of every record: into the ring, a block, and onto the disk. One that was
+ * given is waited for beyond the recording's end, for what it says is to be done. */
 static int note(void *context, const char *body, size_t bytes, struct tape_error *error)
 {
     struct tape_prune_live *pruner = context;
     struct tape_store *store = pruner->options.store;
     int64_t late_ns = tape_clock_monotonic() + NOTE_LATE_NS;
+    if (!pruner->waits && stopped(pruner))
+        return tape_error_set(error, TAPE_FAILED, "the recording ends");
     if (!pruner->waits)
         tape_store_note_told(store, body, bytes);
     pruner->waits = 1;
     while (!tape_store_told_is_durable(store)) {
-        if (stopped(pruner))
-            return tape_error_set(error, TAPE_FAILED, "the recording ends");
+        if (atomic_load(&pruner->abandon))
+            return tape_error_set(error, TAPE_FAILED, "the recording has ended");
         if (tape_clock_monotonic() >= late_ns)
             return tape_error_set(error, TAPE_FAILED,
                                   "the note of what is to be deleted is not on the disk yet");
@@ -228,6 +231,7 @@ void tape_prune_live_free(struct tape_prune_live *pruner)
 {
     if (pruner == NULL)
         return;
+    atomic_store(&pruner->abandon, 1);
     tape_prune_live_stop(pruner);
     if (pruner->started)
         pthread_join(pruner->thread, NULL);

@@ -37,7 +37,8 @@ struct tape_prune_live_state {
 void tape_prune_live_read_state(struct tape_prune_live *pruner,
                                 struct tape_prune_live_state *state);
 
-/* tape_prune_live_free(pruner): stops, waits until it has, and frees. */
+/* tape_prune_live_free(pruner): once nothing more becomes durable, and before the store's sync
+ * thread ends: stops, waits until it has, and frees. */
 void tape_prune_live_free(struct tape_prune_live *pruner);
 
 #endif

@@ -1,8 +1,10 @@
 #include "record/sync.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -130,11 +132,24 @@ static void keep_row(struct tape_sync *sync, const char *name, uint32_t sequence
     sync->rows = row;
 }
 
+/* 0 once the segment was packed (and its row tells so) or pruned (and has none). */
+static int is_still_hot(const struct tape_sync *sync, const struct segment_row *row)
+{
+    char hot[TAPE_ARCHIVE_NAME_BYTES + 16], packed[TAPE_ARCHIVE_NAME_BYTES + 24];
+    int directory = tape_archive_directory_fd(sync->options.archive);
+    snprintf(hot, sizeof hot, "segments/%s", row->name);
+    snprintf(packed, sizeof packed, "%.*s.tape", (int)(strrchr(hot, '.') - hot), hot);
+    return faccessat(directory, packed, F_OK, AT_SYMLINK_NOFOLLOW) < 0 &&
+           (faccessat(directory, hot, F_OK, AT_SYMLINK_NOFOLLOW) == 0 || errno != ENOENT);
+}
+
 static int set_segment(struct tape_sync *sync, const struct segment_row *row,
                        struct tape_error *error)
 {
     struct tape_archive_entry entry = {.sequence = row->sequence, .state = 'h'};
     struct tape_segment_info info;
+    if (!is_still_hot(sync, row))
+        return 0;
     memcpy(entry.name, row->name, sizeof entry.name);
     struct tape_segment *segment = tape_archive_open_segment(sync->options.archive, &entry, NULL);
     if (segment)

@@ -359,7 +359,7 @@ def while_recording(scratch):
     with feed.exchange, rig.Recorder(scratch, *words) as recorder:
         recorder.wait_until(lambda: recorder.text().count(": --keep-bytes=250KiB: deleted") >= 2, "pruning")
         for _ in range(3):  # readers beside it
-            rig.verify(archive)
+            rig.call("tape-replay", "verify", archive)
             rig.call("tape-replay", "ls", archive)
         recorder.stop()
     pruned = {row["segment_id"]: row for row in rig.query(archive, "select * from pruned")}
