@@ -15,7 +15,7 @@ enum {
 enum { FIRST_ORDINAL, NEXT_ORDINAL, RESUME_ORDINAL, SUMS = 8 };
 static const char sums_query[] =
     "SELECT first_ordinal, next_ordinal, resume_ordinal, records, messages, payload_bytes, "
-    "first_ns, last_ns FROM segment WHERE segment_id = ?1";
+    "first_ns, last_ns, sealed FROM segment WHERE segment_id = ?1";
 
 /*
  * Invariants: the summariser stands as the index's fold stood before record from, plus what was
@@ -34,8 +34,8 @@ struct tape_index_repack {
     uint8_t in_index, too_many;
 };
 
-/* 1 with the sums of the segment's row, 0 when it has none, or a status. */
-static int read_sums(struct tape_index *index, uint32_t sequence, int64_t sums[SUMS],
+/* 1 with the sums of the segment's row, 0 when it has none, or a status. *sealed may be NULL. */
+static int read_sums(struct tape_index *index, uint32_t sequence, int64_t sums[SUMS], int *sealed,
                      struct tape_error *error)
 {
     sqlite3_stmt *statement = NULL;
@@ -49,6 +49,8 @@ static int read_sums(struct tape_index *index, uint32_t sequence, int64_t sums[S
         sums[i] = known ? sqlite3_column_int64(statement, i) : TAPE_SUMMARY_NONE;
         found = 1;
     }
+    if (code == SQLITE_ROW && sealed)
+        *sealed = sqlite3_column_int(statement, SUMS) == 1;
     if (code != SQLITE_ROW && code != SQLITE_DONE)
         found = tape_index_fail(index, error, "segment");
     sqlite3_finalize(statement);
@@ -80,17 +82,21 @@ static int warm(struct tape_index_repack *repack, struct tape_archive *archive, 
     return got < 0 ? got : 0;
 }
 
+/* The row of a segment whose file was written by a recorder in this process says that it is sealed
+ * when no more rows about it are on their way: one that came later would tell the old name again.
+ */
 static int load(struct tape_index_repack *repack, struct tape_index *index,
                 struct tape_archive *archive, const struct tape_segment_info *info,
                 struct tape_error *error)
 {
     int64_t *sums = repack->sums;
+    int sealed = 0, packed_already = index->in_transaction;
     int status = index->in_transaction ? 0 : tape_index_load_place(index, error);
     if (status == 0)
-        status = read_sums(index, repack->sequence, sums, error);
+        status = read_sums(index, repack->sequence, sums, &sealed, error);
     if (status < 0)
         return status;
-    if (status == 0 || index->now.next_ordinal < info->next_ordinal)
+    if (status == 0 || index->now.next_ordinal < info->next_ordinal || (!sealed && !packed_already))
         return tape_error_set(error, TAPE_MISSING, "%s: it does not hold all of segment %06u",
                               index->name, repack->sequence);
     repack->in_index = 1;
@@ -246,7 +252,7 @@ static int check_sums(const struct tape_index_repack *repack, struct tape_index 
                       struct tape_error *error)
 {
     int64_t sums[SUMS];
-    int found = read_sums(index, repack->sequence, sums, error);
+    int found = read_sums(index, repack->sequence, sums, NULL, error);
     if (found < 0)
         return found;
     if (found == 1 && memcmp(sums, repack->sums, sizeof sums) == 0)

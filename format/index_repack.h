@@ -29,7 +29,7 @@ struct tape_index_repack;
  * tape_index_repack_new(index, archive, info, error): of the segment that ${info} describes (as it
  * was before packing). archive is scanned and, where a message began before the segment, read. With
  * a NULL index only the counts for the footer are made. NULL on failure; TAPE_MISSING when the
- * index does not hold all of the segment yet.
+ * index does not hold all of the segment yet, and that it is sealed.
  */
 struct tape_index_repack *tape_index_repack_new(struct tape_index *index,
                                                 struct tape_archive *archive,

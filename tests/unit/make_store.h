@@ -28,7 +28,7 @@
 
 static char scratch[128], archive_path[160];
 
-static int remove_one(const char *path, const struct stat *state, int kind, struct FTW *walk)
+static int remove_entry(const char *path, const struct stat *state, int kind, struct FTW *walk)
 {
     (void)state;
     (void)kind;
@@ -50,7 +50,7 @@ static int make_scratch(void **unused)
 static int remove_scratch(void **unused)
 {
     (void)unused;
-    return nftw(scratch, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+    return nftw(scratch, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
 }
 
 static struct tape_store *open_with(struct tape_store_options options)
