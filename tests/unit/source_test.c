@@ -13,6 +13,7 @@
 #include <cmocka.h>
 
 #include "format/archive.h"
+#include "format/pack.h"
 #include "format/ring.h"
 #include "format/ws.h"
 #include "replay/source_glob.h"
@@ -28,6 +29,7 @@ static struct recorder {
     struct tape_archive *archive;
     struct tape_ring *ring;
     struct tape_block_builder *builder;
+    struct tape_pack *pack; /* NULL, or what makes blocks in place of builder */
     struct tape_segment_writer *writer;
     uint32_t sequence;
     uint64_t next_ordinal;
@@ -82,7 +84,10 @@ static void recorder_put(int kind, uint32_t connection, int flags, int64_t recv_
     record.ordinal = tape_ring_publish(recorder.ring, &record);
     assert_int_equal(record.ordinal, recorder.next_ordinal);
     recorder.next_ordinal++;
-    assert_int_equal(tape_block_append(recorder.builder, &record, NULL), 1);
+    if (recorder.pack)
+        assert_int_equal(tape_pack_append(recorder.pack, &record, NULL), 1);
+    else
+        assert_int_equal(tape_block_append(recorder.builder, &record, NULL), 1);
 }
 
 static void recorder_frame(int opcode, int fin, int64_t recv_ns, const char *text)
@@ -104,7 +109,10 @@ static void recorder_flush_counted(const struct tape_segment_stream_count *count
     struct tape_block_header header;
     struct tape_ring_state state;
     uint8_t *stored;
-    assert_int_equal(tape_block_seal(recorder.builder, 1, 1, &header, &stored, NULL), 0);
+    assert_int_equal(recorder.pack
+                         ? tape_pack_seal(recorder.pack, &header, &stored, NULL)
+                         : tape_block_seal(recorder.builder, 1, 1, &header, &stored, NULL),
+                     0);
     header.realtime_minus_monotonic_ns = 0;
     assert_int_equal(tape_segment_append(recorder.writer, &header, stored, counts, length, 0, NULL),
                      0);
@@ -133,6 +141,8 @@ static void recorder_seal(void)
 static void recorder_drop(void)
 {
     tape_block_builder_free(recorder.builder);
+    tape_pack_free(recorder.pack);
+    recorder.pack = NULL;
     tape_ring_free(recorder.ring);
     tape_archive_close(recorder.archive);
     recorder.archive = NULL;
@@ -241,6 +251,18 @@ static void flip_byte(const char *segment, off_t at)
     byte ^= 0x10;
     assert_int_equal(pwrite(fd, &byte, 1, at), 1);
     close(fd);
+}
+
+static off_t offset_of_block(uint32_t block)
+{
+    struct tape_archive *archive = tape_archive_open(archive_path, NULL);
+    assert_int_equal(tape_archive_scan(archive, NULL), 1);
+    struct tape_segment *segment =
+        tape_archive_open_segment(archive, tape_archive_entry(archive, 0), NULL);
+    off_t offset = (off_t)tape_segment_entry(segment, block)->offset;
+    tape_segment_close(segment);
+    tape_archive_close(archive);
+    return offset;
 }
 
 /* Four blocks in two segments, connection 1, a second apart. */
@@ -414,6 +436,57 @@ static void a_message_that_began_in_a_block_passed_over(void **state)
         assert_int_equal(tape_source_damages(source), 0);
         tape_source_close(source);
     }
+}
+
+/* Of a packed block the others' messages are left out: that is no hole, and cuts no message. */
+static void others_are_left_out_of_packed_blocks(void **state)
+{
+    struct tape_source_options options = {.stream = "a"};
+    struct tape_source_state now;
+    char text[64];
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder.pack = tape_pack_new(TAPE_PACK_WARM);
+    for (int i = 0; i < 300; i++) {
+        snprintf(text, sizeof text, "{\"stream\":\"%s\",\"data\":{\"n\":%d}}",
+                 i % 100 == 50 ? "a" : "b", i);
+        if (i == 10)
+            recorder_frame(TAPE_WS_TEXT, 0, made_ns + i, "{\"stream\":\"a\",");
+        if (i == 150)
+            recorder_frame(TAPE_WS_CONTINUATION, 0, made_ns + i, "\"data\":");
+        if (i == 290)
+            recorder_frame(TAPE_WS_CONTINUATION, 1, made_ns + i, "\"whole\"}");
+        if (i == 200 || i == 295)
+            recorder_flush();
+        uint8_t frame[80];
+        size_t header = tape_ws_build(frame, TAPE_WS_TEXT, 1, strlen(text), NULL);
+        memcpy(frame + header, text, strlen(text));
+        recorder_put(TAPE_RECORD_FRAME_IN, 2, 0, made_ns + i, frame, header + strlen(text));
+    }
+    recorder_end(made_ns + SECOND);
+    struct tape_source *source = open_source(&options);
+    expect_next(source, "{\"stream\":\"a\",\"data\":{\"n\":50}}");
+    expect_next(source, "{\"stream\":\"a\",\"data\":{\"n\":150}}");
+    expect_next(source, "{\"stream\":\"a\",\"data\":{\"n\":250}}");
+    expect_next(source, "{\"stream\":\"a\",\"data\":\"whole\"}");
+    expect_end(source);
+    tape_source_read_state(source, &now);
+    assert_int_equal(now.blocks_read, 3);
+    assert_int_equal(now.next_ordinal, recorder.next_ordinal);
+    assert_int_equal(tape_source_damages(source), 0);
+    tape_source_close(source);
+    /* nor is it one when a real one was told before */
+    flip_byte("20261125T094640Z-000001.hot", offset_of_block(2) + 80 + 3);
+    source = open_source(&options);
+    for (int turn = 0; turn < 2; turn++) {
+        assert_int_equal(tape_source_seek(source, made_ns + 60, NULL), 0);
+        expect_next(source, "{\"stream\":\"a\",\"data\":{\"n\":150}}");
+        expect_next(source, "{\"stream\":\"a\",\"data\":{\"n\":250}}");
+        expect_next(source, "{\"stream\":\"a\",\"data\":\"whole\"}");
+        expect_end(source);
+        assert_int_equal(tape_source_damages(source), 1);
+    }
+    tape_source_close(source);
 }
 
 /* A seek, and an end, read the blocks they need and no other, each once. */
@@ -712,6 +785,38 @@ static void from_segments_into_the_ring(void **state)
 }
 
 /* A recorder that has written nothing to a segment yet. */
+/* What was left out at the end of a packed block is passed: the ring need not have it any more. */
+static void from_a_packed_block_into_the_ring(void **state)
+{
+    const struct tape_source_options options = {.stream = "a", .follow = 1};
+    struct tape_source_state now = {0};
+    struct tape_message message;
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder.pack = tape_pack_new(TAPE_PACK_WARM);
+    recorder_text(made_ns, "{\"stream\":\"a\",\"data\":1}");
+    for (int block = 0; block < 8; block++) {
+        for (int i = 0; i < 4000; i++)
+            recorder_text(made_ns + 1, "{\"stream\":\"b\",\"data\":1}");
+        recorder_flush();
+    }
+    struct tape_source *source = open_source(&options);
+    expect_next(source, "{\"stream\":\"a\",\"data\":1}");
+    for (int i = 0; i < 100 && !now.live; i++) {
+        assert_int_equal(tape_source_try(source, &message, NULL), 2);
+        tape_source_read_state(source, &now);
+    }
+    assert_int_equal(now.live, 1);
+    assert_int_equal(now.next_ordinal, recorder.next_ordinal);
+    recorder_text(made_ns + 2, "{\"stream\":\"b\",\"data\":2}");
+    recorder_text(made_ns + 2, "{\"stream\":\"a\",\"data\":2}");
+    expect_next(source, "{\"stream\":\"a\",\"data\":2}");
+    recorder_end(made_ns + 4);
+    expect_end(source);
+    assert_int_equal(tape_source_damages(source), 0);
+    tape_source_close(source);
+}
+
 static void only_in_the_ring(void **state)
 {
     (void)state;
@@ -1073,6 +1178,7 @@ int main(void)
         ON_ARCHIVE(blocks_without_the_stream_are_not_read),
         ON_ARCHIVE(damage_in_a_block_that_is_not_read),
         ON_ARCHIVE(a_message_that_began_in_a_block_passed_over),
+        ON_ARCHIVE(others_are_left_out_of_packed_blocks),
         ON_ARCHIVE(a_window_reads_its_blocks),
         ON_ARCHIVE(times_are_chosen),
         ON_ARCHIVE(seeking_goes_both_ways),
@@ -1084,6 +1190,7 @@ int main(void)
         ON_ARCHIVE(damage_is_told_and_passed_over),
         ON_ARCHIVE(what_cannot_be_opened),
         ON_ARCHIVE(from_segments_into_the_ring),
+        ON_ARCHIVE(from_a_packed_block_into_the_ring),
         ON_ARCHIVE(only_in_the_ring),
         ON_ARCHIVE(an_overrun_goes_back_to_the_segments),
         ON_ARCHIVE(the_next_recorder_is_waited_for),
