@@ -252,6 +252,7 @@ static int put_verified(struct tape_pack *pack, struct tape_block_header *header
             continue;
         if (verify(pack, header))
             return 1;
+        pack->refused++;
     }
     return 0;
 }

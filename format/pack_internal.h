@@ -44,6 +44,7 @@ struct tape_pack {
     uint32_t open[TAPE_PACK_OPEN_MAX]; /* connections whose messages' wholeness is in doubt */
     uint32_t open_count;
     uint64_t next_ordinal; /* behind the last block */
+    uint32_t refused;      /* payloads that did not give the records back: a fault of ours */
     struct tape_column_plan order_plan, recv_plan;
     struct tape_pack_output output;
     struct tape_growing stored, scratch;
