@@ -7,6 +7,8 @@
 
 #include <cmocka.h>
 
+#include "format/pack.h"
+#include "format/ws.h"
 #include "tests/unit/make_records.h"
 
 enum { RECORDS = 8, SEGMENT = 3 * RECORDS }; /* a segment has three blocks of eight */
@@ -619,6 +621,108 @@ static void a_segment_renamed_under_the_cursor_is_found_again(void **state)
     stop(&reading);
 }
 
+static void remove_file(uint32_t sequence)
+{
+    char name[400];
+    snprintf(name, sizeof name, "%s/segments/2026/11/25/20261125T094640Z-%06u.hot", path, sequence);
+    assert_int_equal(unlink(name), 0);
+}
+
+/* Held open it is read to its end; before the first record nothing is missing. */
+static void a_segment_pruned_under_the_cursor_is_missing(void **state)
+{
+    (void)state;
+    for (uint32_t sequence = 1; sequence < 6; sequence++)
+        add(sequence, (sequence - 1) * SEGMENT, 3, 1);
+    let_go();
+    struct reading reading;
+    struct tape_record record;
+    start(&reading);
+    remove_file(1);
+    for (int i = 0; i < 10; i++)
+        assert_int_equal(tape_cursor_next(reading.cursor, &record, NULL, &error), 1);
+    assert_int_equal(record.ordinal, SEGMENT + 9);
+    remove_file(2);
+    remove_file(3);
+    assert_string_equal(read_on(&reading), "34-47 <missing 48-72 segment 000004: block 0: records "
+                                           "48 to 71 before it are missing> 72-119 .");
+    stop(&reading);
+}
+
+static int is_told(void *context, const char *stream, size_t bytes)
+{
+    (void)context;
+    return bytes == 1 && stream[0] == 'a';
+}
+
+/* Puts a packed block of ${records} from first on: every fifth of stream a, the others of b, the
+ * last a ping. */
+static void append_packed(struct tape_segment_writer *writer, uint64_t first, uint32_t records)
+{
+    struct tape_block_header header;
+    uint8_t *stored, frame[64];
+    struct tape_pack *pack = tape_pack_new(TAPE_PACK_WARM);
+    for (uint64_t i = 0; i < records; i++) {
+        char text[48] = "";
+        if (i < records - 1)
+            snprintf(text, sizeof text, "{\"stream\":\"%c\",\"data\":%d}", i % 5 ? 'b' : 'a',
+                     (int)i);
+        size_t head =
+            tape_ws_build(frame, text[0] ? TAPE_WS_TEXT : TAPE_WS_PING, 1, strlen(text), NULL);
+        memcpy(frame + head, text, strlen(text));
+        struct tape_record record = {.ordinal = first + i,
+                                     .recv_ns = made_ns + (int64_t)(first + i),
+                                     .connection = 1,
+                                     .kind = TAPE_RECORD_FRAME_IN,
+                                     .bytes = (uint32_t)(head + strlen(text)),
+                                     .data = frame};
+        assert_int_equal(tape_pack_append(pack, &record, &error), 1);
+    }
+    assert_int_equal(tape_pack_seal(pack, &header, &stored, &error), 0);
+    assert_int_equal(tape_segment_append(writer, &header, stored, NULL, 0, 0, &error), 0);
+    tape_pack_free(pack);
+}
+
+static void refused_streams_are_left_out(void **state)
+{
+    (void)state;
+    struct tape_segment_writer *writer = begin(1);
+    append_packed(writer, 0, 21);
+    append_block(writer, 21, RECORDS);
+    append_packed(writer, 29, 21);
+    append_packed(writer, 50, 21);
+    assert_int_equal(tape_segment_seal(writer, &error), 0);
+    damage_file(1, block_offset(1, 3) + TAPE_BLOCK_HEADER_BYTES + 2, 1);
+    let_go();
+    struct reading reading;
+    struct tape_record record;
+    struct tape_cursor_damage damage;
+    uint64_t got[40];
+    int length = 0, status;
+    start(&reading);
+    tape_cursor_select(reading.cursor, is_told, NULL);
+    while ((status = tape_cursor_next(reading.cursor, &record, &damage, &error)) == 1)
+        got[length++] = record.ordinal;
+    static const uint64_t want[] = {0,  5,  10, 15, 20, 21, 22, 23, 24,
+                                    25, 26, 27, 28, 29, 34, 39, 44, 49};
+    assert_int_equal(length, sizeof want / sizeof *want);
+    assert_memory_equal(got, want, sizeof want);
+    assert_int_equal(status, 2);
+    assert_int_equal(damage.from_ordinal, 50);
+    assert_int_equal(damage.to_ordinal, 71);
+    assert_int_equal(tape_cursor_passed_ordinal(reading.cursor), 50);
+    assert_int_equal(tape_cursor_next(reading.cursor, &record, &damage, &error), 0);
+    assert_int_equal(tape_cursor_passed_ordinal(reading.cursor), 50);
+    assert_int_equal(tape_cursor_blocks_read(reading.cursor), 4);
+    /* all again, from the middle of a block */
+    tape_cursor_select(reading.cursor, NULL, NULL);
+    assert_int_equal(tape_cursor_seek_ordinal(reading.cursor, 41, &error), 0);
+    assert_int_equal(tape_cursor_next(reading.cursor, &record, &damage, &error), 1);
+    assert_int_equal(record.ordinal, 41);
+    assert_int_equal(tape_cursor_blocks_read(reading.cursor), 5);
+    stop(&reading);
+}
+
 static void a_segment_being_made_is_waited_for(void **state)
 {
     (void)state;
@@ -669,6 +773,8 @@ int main(void)
         TEST(an_incomplete_tail_is_damage_only_without_a_recorder),
         TEST(a_file_cut_shorter_is_opened_anew),
         TEST(a_segment_renamed_under_the_cursor_is_found_again),
+        TEST(a_segment_pruned_under_the_cursor_is_missing),
+        TEST(refused_streams_are_left_out),
         TEST(a_segment_being_made_is_waited_for),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
