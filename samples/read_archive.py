@@ -1223,7 +1223,7 @@ ESCAPE, QUOTE = "\uf8ff", "\uf8fe"  # stand in for a backslash and for the quote
 
 def stream_of(message):
     """The string under the key `stream`, its escapes as sent, at most 255 bytes of it."""
-    name = parse_json(message.payload).get("stream", "")
+    name = parse_json(message.payload).get("stream")
     if not isinstance(name, str):
         return ""
     if b"\\" in message.payload:  # once more, so that escapes stay

@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """The stand-alone reader against tape-replay on archives that tape-record made: sealed, unsealed after
-kill -9, growing while both look, of many segments; and on copies that were damaged at random. Same
-messages in all three formats, same opinion whether it is damaged."""
+kill -9, growing while both look, of many segments, packed, packed cold, some of each; and on copies that
+were damaged at random. Same messages in all three formats, same opinion whether it is damaged."""
+import base64
+import collections
 import io
 import json
 import pathlib
@@ -12,6 +14,7 @@ import sys
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
+import maker  # noqa: E402
 import rig  # noqa: E402
 from rig import expect, expect_equal, read_archive  # noqa: E402
 
@@ -49,6 +52,9 @@ def compare_ndjson(archive, what):
     lines = [m for m in lines if m.get("kind", "data") == "data"]
     expect_equal(len(lines), len(ours), what + ": lines of ndjson")
     for one, other in zip(ours, lines):
+        if "payload_base64" in other:
+            other["payload"] = base64.b64decode(other["payload_base64"]).decode("utf-8", "replace")
+        other.setdefault("stream", "")
         for key in ("ordinal", "recv_ns", "connection", "stream", "payload"):
             expect_equal(other[key], one[key], "%s: ndjson %s" % (what, key))
 
@@ -90,7 +96,7 @@ def segmented(scratch):
     lines = rig.generate("--count", 6000, "--rate", 2000, "--seed", 9)
     rig.write_lines(scratch / "lines.txt", lines)
     archive = scratch / "segments"
-    rig.call("tape-record", "--import", scratch / "lines.txt", "--segment", "256KiB", archive)
+    rig.call("tape-record", "--import", scratch / "lines.txt", "--segment", "256KiB", "--no-pack", archive)
     count = len(list((archive / "segments").rglob("*.hot")))
     expect(count > 3, "many segments: %d" % count)
     found = compare(archive, "many segments", 0)
@@ -101,6 +107,72 @@ def segmented(scratch):
     return archive
 
 
+def odd_value(dice, depth):
+    """JSON as no venue would send it, and some that is none."""
+    kind = dice.randrange(12 if depth < 4 else 9)
+    if kind > 8:
+        inner = (odd_value(dice, depth + 1) for _ in range(dice.randrange(4)))
+        if kind == 9:
+            return b"{" + b",".join(b'"%c": ' % dice.choice(b"aab\"") + one for one in inner) + b"}"
+        return b"[" + dice.choice((b",", b" , ")).join(inner) + b"]"
+    numbers = (b"%d" % dice.randrange(-10**dice.randrange(1, 31), 10**30), b"-0", b"-0.0",
+               b"1e%d" % dice.randrange(-9, 400), b"00%d.%d0" % (dice.randrange(9), dice.randrange(999)),
+               b"%.9f" % dice.random())
+    return numbers[kind] if kind < 6 else (
+        b'"\\u00e9\\"\xc3\xa9"', b'"%s"' % dice.randbytes(4).hex().encode(),
+        dice.choice((b"null", b"", b"\xff\x00", b'"', b"true")))[kind - 6]
+
+
+def odd_lines():
+    dice = random.Random(12)
+    return [b"%d %s" % (maker.START_NS + i * dice.randrange(10**6), odd_value(dice, 0)) for i in range(12000)]
+
+
+def packed(scratch, archive, name):
+    """Warm, cold, and some segments of each: the same to both readers as it was when it was hot."""
+    shapes = {"warm": [], "cold": ["--level=cold"]}
+    for shape, words in shapes.items():
+        shutil.copytree(archive, scratch / name / shape)
+        rig.call("tape-record", "--pack", *words, scratch / name / shape)
+        left = list((scratch / name / shape / "segments").rglob("*.hot"))
+        expect(not left, "%s %s: not packed: %s" % (name, shape, left))
+    mixed = scratch / name / "mixed"
+    shutil.copytree(archive, mixed)
+    hot = sorted((mixed / "segments").rglob("*.hot"))
+    for i, path in enumerate(hot):
+        shape = ("hot", *shapes)[i % 3]
+        if shape != "hot":
+            packed_path = path.relative_to(mixed).with_suffix(".tape")
+            shutil.copy(scratch / name / shape / packed_path, mixed / packed_path)
+            path.unlink()
+    for shape in (*shapes, "mixed"):
+        copy, what = scratch / name / shape, "%s, %s" % (name, shape)
+        for form in ("hft", "raw"):
+            expect(compare(copy, what, 0, (form,)) == mine(form, archive)[0], "%s: other than hot" % what)
+        expect(mine("records", copy)[0] == mine("records", archive)[0], "%s: other records than hot" % what)
+        compare_ndjson(copy, what)
+        expect(theirs("ndjson", copy)[0] == theirs("ndjson", archive)[0], "%s: other ndjson than hot" % what)
+        said = mine("check", copy)
+        expect_equal(said[1], 0, "%s: the footers' counts: %s" % (what, said[2]))
+    return mixed
+
+
+def codecs_of(archive):
+    found = set()
+    reader = read_archive.Archive(archive)
+    reader.on_block = lambda segment, index, records: found.add(segment.blocks[index][1].codec)
+    collections.deque(reader.records(), 0)
+    return found
+
+
+def odd(scratch):
+    rig.write_lines(scratch / "odd.txt", odd_lines())
+    archive = scratch / "odd-lines"
+    rig.call("tape-record", "--import", scratch / "odd.txt", "--segment", "256KiB", "--no-pack", archive)
+    compare(archive, "odd lines", 0)
+    return archive
+
+
 def damaged(scratch, archive, name):
     """Copies with a few bytes changed, cut off, zeroed, or a file gone."""
     dice = random.Random(name)
@@ -108,7 +180,7 @@ def damaged(scratch, archive, name):
         copy = scratch / "damaged"
         shutil.rmtree(copy, ignore_errors=True)
         shutil.copytree(archive, copy)
-        files = sorted((copy / "segments").rglob("*.hot"))
+        files = [path for path in sorted((copy / "segments").rglob("*")) if path.is_file()]
         path, kind = dice.choice(files), dice.choice(("flip", "cut", "zero", "noise", "gone"))
         data = bytearray(path.read_bytes())
         at = dice.choice((dice.randrange(len(data)), dice.randrange(min(len(data), 400)),
@@ -130,9 +202,16 @@ def damaged(scratch, archive, name):
 
 
 def main(scratch):
-    damaged(scratch, recorded(scratch), "recorded")
+    archive = recorded(scratch)
+    damaged(scratch, archive, "recorded")
+    packed(scratch, archive, "live")
     damaged(scratch, scratch / "unsealed", "unsealed")
-    damaged(scratch, segmented(scratch), "segments")
+    segments = segmented(scratch)
+    damaged(scratch, segments, "segments")
+    mixed = packed(scratch, segments, "packed")
+    expect(3 in codecs_of(mixed) and 1 in codecs_of(mixed), "codecs of the mixed archive: %s" % codecs_of(mixed))
+    damaged(scratch, mixed, "mixed")
+    packed(scratch, odd(scratch), "odd")
 
 
 rig.run_main(main)
