@@ -41,8 +41,8 @@ static inline uint8_t *tape_growing_reserve(struct tape_growing *growing, size_t
 
 static inline void tape_growing_put(struct tape_growing *growing, const void *bytes, size_t length)
 {
-    uint8_t *to = tape_growing_reserve(growing, length);
-    if (to == NULL || length == 0)
+    uint8_t *to = length == 0 ? NULL : tape_growing_reserve(growing, length);
+    if (to == NULL)
         return;
     memcpy(to, bytes, length);
     growing->length += length;
