@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """`zstdcat FILE | tape-record --import - A; tape-replay play --format hft A` gives FILE back byte for byte,
 for generated lines of every venue and every capture at hand; also from a .zst, from gzip through a pipe,
-into an archive that has something already; the stand-alone reader agrees."""
+into an archive that has something already; the stand-alone reader agrees, also when all is packed."""
 import gzip
 import os
 import pathlib
@@ -41,12 +41,24 @@ def second_opinion(archive, lines):
     expect(done.stdout == lines, "%s: read_archive.py gives other lines" % archive)
 
 
+def packed_too(archive, lines):
+    """The same lines out of packed segments, warm and then cold."""
+    for words in ([], ["--level=cold"]):
+        rig.call("tape-record", "--pack", *words, archive)
+        expect(not list((archive / "segments").rglob("*.hot")), "%s: not all is packed" % archive)
+        expect(rig.play(archive, "--format", "hft") == lines, "%s, packed %s: other lines" % (archive, words))
+        second_opinion(archive, lines)
+    rig.verify(archive)
+
+
 def main(scratch):
     odd = b"".join(line + b"\n" for line in ODD)
     second_opinion(round_trip(scratch, "odd", odd), odd)
+    packed_too(scratch / "odd", odd)
     for venue in ("usdm", "spot", "coinm"):
         lines = b"".join(l + b"\n" for l in rig.generate("--venue", venue, "--count", 8000, "--seed", 4))
         second_opinion(round_trip(scratch, venue, lines), lines)
+        packed_too(scratch / venue, lines)
     sample = rig.ROOT / "samples/usdm.txt.zst"
     lines = b"".join(l + b"\n" for l in rig.lines_of(sample))
     rig.call("tape-record", "--import", sample, scratch / "zst")
@@ -67,6 +79,8 @@ def main(scratch):
         archive = round_trip(scratch, path.name, lines, "ethusdt" not in path.name)
         if path.parent.name == "cryptofeed":
             second_opinion(archive, lines)
+        if path.parent.name == "cryptofeed" or "spot" in path.name:
+            packed_too(archive, lines)
 
 
 rig.run_main(main)
