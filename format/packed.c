@@ -39,7 +39,7 @@ void tape_packed_free(struct tape_packed *packed)
 static unsigned count_varint(uint64_t value)
 {
     unsigned bits = 64 - (unsigned)__builtin_clzll(value | 1);
-    return (bits + 6) / 7;
+    return (bits * 9 + 64) / 64; /* bits / 7, rounded up */
 }
 
 /* The length of the records in the form of codec 0. Only when none was passed over. */

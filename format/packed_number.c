@@ -4,29 +4,61 @@
 
 #include "format/packed.h"
 
-/* {10^d, 2^(64 + shift) / 10^d rounded up, 10^(8 - d), floor(log2 10^d), d, floor(log2 10^(8 + d))}
- */
+/* {10^d, 2^(64 + s) / 10^d rounded up, 10^(8 - d), s + 1, d, floor(log2 10^(8 + d))} with s =
+ * floor(log2 10^d); of 10^0 half of that, for 2^64 is one bit too many. */
 const struct tape_packed_cut tape_packed_cuts[19] = {
-    {1, 0, 0, 0, 0, 0},
-    {10u, 0xcccccccccccccccd, 10000000, 3, 1, 29},
-    {100u, 0xa3d70a3d70a3d70b, 1000000, 6, 2, 33},
-    {1000u, 0x83126e978d4fdf3c, 100000, 9, 3, 36},
-    {10000u, 0xd1b71758e219652c, 10000, 13, 4, 39},
-    {100000u, 0xa7c5ac471b478424, 1000, 16, 5, 43},
-    {1000000u, 0x8637bd05af6c69b6, 100, 19, 6, 46},
-    {10000000u, 0xd6bf94d5e57a42bd, 10, 23, 7, 49},
-    {100000000u, 0xabcc77118461cefd, 1, 26, 8, 53},
-    {1000000000u, 0x89705f4136b4a598, 0, 29, 9, 0},
-    {10000000000u, 0xdbe6fecebdedd5bf, 0, 33, 10, 0},
-    {100000000000u, 0xafebff0bcb24aaff, 0, 36, 11, 0},
-    {1000000000000u, 0x8cbccc096f5088cc, 0, 39, 12, 0},
-    {10000000000000u, 0xe12e13424bb40e14, 0, 43, 13, 0},
-    {100000000000000u, 0xb424dc35095cd810, 0, 46, 14, 0},
-    {1000000000000000u, 0x901d7cf73ab0acda, 0, 49, 15, 0},
-    {10000000000000000u, 0xe69594bec44de15c, 0, 53, 16, 0},
-    {100000000000000000u, 0xb877aa3236a4b44a, 0, 56, 17, 0},
-    {1000000000000000000u, 0x9392ee8e921d5d08, 0, 59, 18, 0},
+    {1u, 0x8000000000000000, 100000000, 0, 0, 0},
+    {10u, 0xcccccccccccccccd, 10000000, 4, 1, 29},
+    {100u, 0xa3d70a3d70a3d70b, 1000000, 7, 2, 33},
+    {1000u, 0x83126e978d4fdf3c, 100000, 10, 3, 36},
+    {10000u, 0xd1b71758e219652c, 10000, 14, 4, 39},
+    {100000u, 0xa7c5ac471b478424, 1000, 17, 5, 43},
+    {1000000u, 0x8637bd05af6c69b6, 100, 20, 6, 46},
+    {10000000u, 0xd6bf94d5e57a42bd, 10, 24, 7, 49},
+    {100000000u, 0xabcc77118461cefd, 1, 27, 8, 53},
+    {1000000000u, 0x89705f4136b4a598, 0, 30, 9, 0},
+    {10000000000u, 0xdbe6fecebdedd5bf, 0, 34, 10, 0},
+    {100000000000u, 0xafebff0bcb24aaff, 0, 37, 11, 0},
+    {1000000000000u, 0x8cbccc096f5088cc, 0, 40, 12, 0},
+    {10000000000000u, 0xe12e13424bb40e14, 0, 44, 13, 0},
+    {100000000000000u, 0xb424dc35095cd810, 0, 47, 14, 0},
+    {1000000000000000u, 0x901d7cf73ab0acda, 0, 50, 15, 0},
+    {10000000000000000u, 0xe69594bec44de15c, 0, 54, 16, 0},
+    {100000000000000000u, 0xb877aa3236a4b44a, 0, 57, 17, 0},
+    {1000000000000000000u, 0x9392ee8e921d5d08, 0, 60, 18, 0},
 };
+
+#define FOUR(n) (n) / 1000 | (n) / 100 % 10 << 8 | (n) / 10 % 10 << 16 | (n) % 10 << 24
+#define TEN(n)                                                                                     \
+    FOUR(n), FOUR(n + 1), FOUR(n + 2), FOUR(n + 3), FOUR(n + 4), FOUR(n + 5), FOUR(n + 6),         \
+        FOUR(n + 7), FOUR(n + 8), FOUR(n + 9)
+#define HUNDRED(n)                                                                                 \
+    TEN(n), TEN(n + 10), TEN(n + 20), TEN(n + 30), TEN(n + 40), TEN(n + 50), TEN(n + 60),          \
+        TEN(n + 70), TEN(n + 80), TEN(n + 90)
+#define THOUSAND(n)                                                                                \
+    HUNDRED(n), HUNDRED(n + 100), HUNDRED(n + 200), HUNDRED(n + 300), HUNDRED(n + 400),            \
+        HUNDRED(n + 500), HUNDRED(n + 600), HUNDRED(n + 700), HUNDRED(n + 800), HUNDRED(n + 900)
+const uint32_t tape_packed_fours[10000] = {
+    THOUSAND(0),    THOUSAND(1000), THOUSAND(2000), THOUSAND(3000), THOUSAND(4000),
+    THOUSAND(5000), THOUSAND(6000), THOUSAND(7000), THOUSAND(8000), THOUSAND(9000)};
+#undef THOUSAND
+#undef HUNDRED
+#undef TEN
+#undef FOUR
+
+struct tape_packed_rule tape_packed_rule_of(unsigned decimals, unsigned zeros)
+{
+    const struct tape_packed_cut *cut = &tape_packed_cuts[zeros];
+    unsigned left = decimals - zeros;
+    return (struct tape_packed_rule){
+        .reciprocal = cut->reciprocal,
+        .units = 1ull << 8 * (7 - left),
+        .shift = cut->shift,
+        .whole = (uint8_t)(8 - left),
+        .point = (uint8_t)(left == 0 ? 56 : 8 * (8 - left)),
+        .more = (uint8_t)(decimals == 0 ? 0 : 1 + left),
+    };
+}
 
 static uint64_t power_of_ten(unsigned exponent)
 {

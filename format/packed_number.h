@@ -17,13 +17,15 @@ extern "C" {
 #endif
 
 enum {
-    TAPE_PACKED_SLOT_MAX_BYTES = 40,    /* of a number, a time, a UUID */
+    TAPE_PACKED_SLOT_MAX_BYTES = 40, /* of a number, a time, a UUID */
+    TAPE_PACKED_EIGHT = 8,
+    TAPE_PACKED_EIGHT_LIMIT = 100000000,
     TAPE_PACKED_SHORT_DECIMALS_MAX = 8, /* of what tape_packed_put_short* takes */
     TAPE_PACKED_INTEGER_MAX_BITS = 53,  /* 2^53 < 10^16 */
 };
 
-/* How a number is cut before its decimals: value / power = (value * reciprocal >> 64) >> shift for
- * every value below 2^63. Not for no decimals at all. */
+/* How a number is cut before its decimals: value / power = (2 * value * reciprocal >> 64) >> shift
+ * for every value below 2^62. */
 struct tape_packed_cut {
     uint64_t power, reciprocal;
     uint64_t align; /* power * align = 10^8, where decimals <= 8 */
@@ -32,6 +34,12 @@ struct tape_packed_cut {
     uint8_t short_bits; /* 2^short_bits <= 10^8 * power */
 };
 extern const struct tape_packed_cut tape_packed_cuts[19];
+
+/* tape_packed_quotient(value, cut): value / cut->power. */
+static inline uint64_t tape_packed_quotient(uint64_t value, uint64_t reciprocal, unsigned shift)
+{
+    return (uint64_t)((unsigned __int128)(2 * value) * reciprocal >> 64) >> shift;
+}
 
 /* Sixteen digits, 0 to 9 each, the first in the lowest byte of high. */
 struct tape_packed_digits {
@@ -96,12 +104,82 @@ static inline uint8_t *tape_packed_put_integer(uint8_t *at, uint64_t value)
     return at + 8;
 }
 
+/* --- the common case: numbers that have at most eight digits, or do without the zeros that all
+ * numbers of their column end in --- */
+
+/* Made by tape_packed_rule_of(decimals, zeros) for numbers of so many decimals, the last ${zeros}
+ * of which are 0 and not put; decimals - zeros <= 7. */
+struct tape_packed_rule {
+    uint64_t reciprocal; /* value / 10^zeros is below 10^8 */
+    uint64_t units;      /* a bit in the digit before the point */
+    uint8_t shift;
+    uint8_t whole; /* digits before the point, zeros and all */
+    uint8_t point; /* bits before the decimals */
+    uint8_t more;  /* bytes from the point on */
+};
+struct tape_packed_rule tape_packed_rule_of(unsigned decimals, unsigned zeros);
+
+/* The digits of 0 to 9999, 0 to 9 each, the first in the lowest byte. */
+extern const uint32_t tape_packed_fours[10000];
+
+static inline uint64_t tape_packed_eight_fast(uint64_t value)
+{
+    uint64_t high = value * 3518437209 >> 45; /* value / 10000 */
+    return tape_packed_fours[high] | (uint64_t)tape_packed_fours[value - high * 10000] << 32;
+}
+
+/* tape_packed_put_eight(at, value, rule): a number below 10^8, fixed. The decimals are put once
+ * behind the integer part and once more, with the point. */
+static inline uint8_t *tape_packed_put_eight(uint8_t *at, uint64_t value,
+                                             const struct tape_packed_rule *rule)
+{
+    uint64_t digits = tape_packed_eight_fast(value), text = digits + TAPE_PACKED_ASCII;
+    unsigned zeros = (unsigned)__builtin_ctzll(digits | rule->units) & 56;
+    tape_bytes_put_u64(at, text >> zeros);
+    at += rule->whole - zeros / 8;
+    tape_bytes_put_u64(at, text >> rule->point << 8 | '.');
+    return at + rule->more;
+}
+
+/* tape_packed_put_scaled(at, value, rule): the same of value / 10^zeros. */
+static inline uint8_t *tape_packed_put_scaled(uint8_t *at, uint64_t value,
+                                              const struct tape_packed_rule *rule)
+{
+    return tape_packed_put_eight(at, tape_packed_quotient(value, rule->reciprocal, rule->shift),
+                                 rule);
+}
+
+/* The digits above the eighth of the last number put, which are most often those of the next. */
+struct tape_packed_high {
+    uint64_t value, text;
+    uint32_t length;
+};
+
+/* tape_packed_put_long(at, value, high): as put_integer; *high may be all zero at first. */
+static inline uint8_t *tape_packed_put_long(uint8_t *at, uint64_t value,
+                                            struct tape_packed_high *high)
+{
+    uint64_t above = value / 100000000, digits;
+    if (above != high->value) {
+        high->value = above;
+        high->length = (uint32_t)(tape_packed_put_stripped((uint8_t *)&high->text,
+                                                           tape_packed_eight_fast(above)) -
+                                  (uint8_t *)&high->text);
+    }
+    digits = tape_packed_eight_fast(value - above * 100000000);
+    if (above == 0)
+        return tape_packed_put_stripped(at, digits);
+    tape_bytes_put_u64(at, high->text);
+    tape_bytes_put_u64(at + high->length, digits + TAPE_PACKED_ASCII);
+    return at + high->length + 8;
+}
+
 /* value = the integer part and eight decimals, as digits; 1 <= cut->decimals <= 8 and value is
  * below 2^short_bits. */
 static inline struct tape_packed_digits tape_packed_cut_short(uint64_t value,
                                                               const struct tape_packed_cut *cut)
 {
-    uint64_t whole = (uint64_t)((unsigned __int128)value * cut->reciprocal >> 64) >> cut->shift;
+    uint64_t whole = tape_packed_quotient(value, cut->reciprocal, cut->shift);
     return tape_packed_sixteen(whole, (value - whole * cut->power) * cut->align);
 }
 

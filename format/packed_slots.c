@@ -45,17 +45,23 @@ static int read_column(struct slots *slots, struct tape_packed_place *place, uin
 
 /* --- numbers --- */
 
-/* The bits that all values fit in, and whether some are negative. */
+/* The bits that all values fit in, and whether some are negative, which is rare. */
 static void measure(const int64_t *values, uint32_t count, struct tape_packed_place *place)
 {
-    uint64_t sizes = 0, signs = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        sizes |= (uint64_t)(values[i] ^ values[i] >> 63);
-        signs |= (uint64_t)values[i];
-    }
+    int64_t any = 0, sizes = 0;
+    uint32_t i = 0;
+    for (; i + 4 <= count; i += 4)
+        any |= values[i] | values[i + 1] | values[i + 2] | values[i + 3];
+    for (; i < count; i++)
+        any |= values[i];
+    if (any < 0)
+        for (i = 0; i < count; i++)
+            sizes |= values[i] ^ values[i] >> 63;
+    else
+        sizes = any;
     /* -2^k has the size of 2^k - 1. */
-    place->negative = signs >> 63;
-    place->bits = (uint8_t)((sizes == 0 ? 0 : 64 - __builtin_clzll(sizes)) + place->negative);
+    place->negative = any < 0;
+    place->bits = (uint8_t)((sizes == 0 ? 0 : 64 - __builtin_clzll((uint64_t)sizes)) + (any < 0));
 }
 
 static int check_numbers(struct slots *slots, const int64_t *values, uint32_t count)
@@ -210,14 +216,19 @@ static int has_columns(const struct tape_packed_place *list, const struct tape_p
 
 static int set_owners(struct slots *slots, struct tape_packed_place *place, const int64_t *counts)
 {
-    uint32_t *owner =
-        tape_packed_memory_take(&slots->decoder->memory, place->inside.count, sizeof *owner);
+    enum { AT_ONCE = 8 }; /* lists are short: so many are set without looking whether it is less */
+    uint32_t *owner = tape_packed_memory_take(&slots->decoder->memory,
+                                              (size_t)place->inside.count + AT_ONCE, sizeof *owner);
     if (owner == NULL)
         return tape_error_set(slots->error, TAPE_FAILED, "no memory for a list");
     place->inside.owner = owner;
-    for (uint32_t i = 0; i < place->outside->count; i++)
-        for (int64_t left = counts[i]; left > 0; left--)
-            *owner++ = i;
+    for (uint32_t i = 0; i < place->outside->count; i++) {
+        const uint32_t *end = owner + counts[i];
+        for (uint32_t *to = owner; to < end; to += AT_ONCE)
+            for (int j = 0; j < AT_ONCE; j++)
+                to[j] = i;
+        owner += counts[i];
+    }
     return 0;
 }
 

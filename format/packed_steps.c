@@ -21,22 +21,26 @@ static void *take(struct plan *plan, size_t count, size_t size)
 
 /* --- literals --- */
 
-/* The literal nodes from *at on, as one, with room for a literal more; *at: the node after them. */
-static struct tape_packed_words join(struct plan *plan, uint32_t *at, uint32_t to, size_t more)
+/* Zeros, then the literal nodes from *at on, as one, with room for a literal more; *at: the node
+ * after them. */
+static struct tape_packed_words join(struct plan *plan, uint32_t zeros, uint32_t *at, uint32_t to,
+                                     size_t more)
 {
     const struct tape_packed_place *places = plan->group->places;
-    size_t length = 0;
+    size_t length = zeros;
     uint32_t from = *at;
     for (; *at < to && places[*at].node == TAPE_PACKED_LITERAL; (*at)++)
         length += places[*at].literal.length;
     uint8_t *bytes = take(plan, length + more + TAPE_PACKED_SLACK, 1);
-    struct tape_packed_words words = {bytes, 0};
-    for (uint32_t i = from; bytes != NULL && i < *at; i++) {
+    struct tape_packed_words words = {bytes, zeros};
+    if (bytes == NULL)
+        return words;
+    memset(bytes, '0', zeros);
+    for (uint32_t i = from; i < *at; i++) {
         memcpy(bytes + words.length, places[i].literal.bytes, places[i].literal.length);
         words.length += places[i].literal.length;
     }
-    if (bytes != NULL)
-        memset(bytes + length, 0, more + TAPE_PACKED_SLACK);
+    memset(bytes + length, 0, more + TAPE_PACKED_SLACK);
     return words;
 }
 
@@ -52,9 +56,62 @@ static void append_joint(struct tape_packed_sequence *list, struct tape_packed_w
 
 /* --- slots --- */
 
-static uint8_t choose_number(const struct tape_packed_place *place)
+static uint64_t find_most(const int64_t *values, uint32_t count)
+{
+    int64_t most = 0;
+    for (uint32_t i = 0; i < count; i++)
+        most = values[i] > most ? values[i] : most;
+    return (uint64_t)most;
+}
+
+static int end_in_zeros(const int64_t *values, uint32_t count, unsigned zeros)
+{
+    const struct tape_packed_cut *cut = &tape_packed_cuts[zeros];
+    for (uint32_t i = 0; i < count; i++) {
+        uint64_t value = (uint64_t)values[i];
+        if (tape_packed_quotient(value, cut->reciprocal, cut->shift) * cut->power != value)
+            return 0;
+    }
+    return 1;
+}
+
+/* How many zeros must not be put so that eight digits, one of them before the point, are enough;
+ * -1: there is no such number. No value is negative. */
+static int find_zeros(const struct tape_packed_place *place, const int64_t *values)
+{
+    const unsigned decimals = place->decimals, left = TAPE_PACKED_EIGHT - 1;
+    uint32_t count = place->outside->count;
+    uint64_t most = 1ull << place->bits, limit = TAPE_PACKED_EIGHT_LIMIT;
+    unsigned zeros = decimals > left ? decimals - left : 0;
+    if (most > limit)
+        most = find_most(values, count) + 1;
+    while (zeros <= decimals && most > limit * tape_packed_cuts[zeros].power)
+        zeros++;
+    if (zeros > decimals || (zeros > 0 && !end_in_zeros(values, count, zeros)))
+        return -1;
+    return (int)zeros;
+}
+
+static uint8_t choose_fixed(const struct tape_packed_place *place, const int64_t *values,
+                            struct tape_packed_step *step)
 {
     const struct tape_packed_cut *cut = &tape_packed_cuts[place->decimals];
+    int zeros = find_zeros(place, values);
+    if (zeros >= 0) {
+        step->zeros = (uint8_t)zeros;
+        step->of.rule = tape_packed_rule_of(place->decimals, (unsigned)zeros);
+        return zeros == 0 ? TAPE_PACKED_PUT_EIGHT : TAPE_PACKED_PUT_SCALED;
+    }
+    if (place->decimals == 0 && place->bits <= TAPE_PACKED_INTEGER_MAX_BITS)
+        return TAPE_PACKED_PUT_LONG;
+    step->of.cut = cut;
+    return place->decimals > 0 && place->bits <= cut->short_bits ? TAPE_PACKED_PUT_SHORT
+                                                                 : TAPE_PACKED_PUT_NUMBER;
+}
+
+static uint8_t choose_number(const struct tape_packed_place *place, const int64_t *values,
+                             struct tape_packed_step *step)
+{
     switch (place->form) {
     case TAPE_PACKED_EACH:
         return TAPE_PACKED_PUT_EACH;
@@ -64,23 +121,21 @@ static uint8_t choose_number(const struct tape_packed_place *place)
     }
     if (place->negative)
         return TAPE_PACKED_PUT_NUMBER;
-    if (place->decimals == 0)
-        return place->bits <= TAPE_PACKED_INTEGER_MAX_BITS ? TAPE_PACKED_PUT_INTEGER
-                                                           : TAPE_PACKED_PUT_NUMBER;
-    if (place->decimals > TAPE_PACKED_SHORT_DECIMALS_MAX || place->bits > cut->short_bits)
+    if (place->form == TAPE_PACKED_FIXED)
+        return choose_fixed(place, values, step);
+    step->of.cut = &tape_packed_cuts[place->decimals];
+    if (place->bits > step->of.cut->short_bits || step->of.cut->short_bits == 0)
         return TAPE_PACKED_PUT_NUMBER;
-    return place->form == TAPE_PACKED_FIXED      ? TAPE_PACKED_PUT_SHORT
-           : place->form == TAPE_PACKED_SHORTEST ? TAPE_PACKED_PUT_SHORTEST
-                                                 : TAPE_PACKED_PUT_SHORTEST_POINT;
+    return place->form == TAPE_PACKED_SHORTEST ? TAPE_PACKED_PUT_SHORTEST
+                                               : TAPE_PACKED_PUT_SHORTEST_POINT;
 }
 
 static void plan_number(struct plan *plan, const struct tape_packed_place *place,
                         struct tape_packed_step *step)
 {
     const struct tape_column *columns = plan->group->columns + place->column;
-    step->kind = choose_number(place);
     step->values = columns[0].values;
-    step->of.cut = &tape_packed_cuts[place->decimals];
+    step->kind = choose_number(place, step->values, step);
     if (step->kind == TAPE_PACKED_PUT_EACH) {
         step->of.decimals = columns[0].values;
         step->values = columns[1].values;
@@ -128,9 +183,12 @@ static void plan_step(struct plan *plan, uint32_t at, struct tape_packed_step *s
 
 static int are_pairs(const struct tape_packed_sequence *list)
 {
-    return list->joined && list->step_count == 2 && list->steps[0].kind == TAPE_PACKED_PUT_SHORT &&
-           list->steps[1].kind == TAPE_PACKED_PUT_SHORT && list->steps[0].after.length <= 8 &&
-           list->steps[1].after.length <= 8;
+    if (!list->joined || list->step_count != 2)
+        return 0;
+    for (int i = 0; i < 2; i++)
+        if (list->steps[i].kind > TAPE_PACKED_PUT_SCALED || list->steps[i].after.length > 16)
+            return 0;
+    return 1;
 }
 
 /* Program nodes [from, to): a program's, or those of a list's element. */
@@ -142,7 +200,7 @@ static void plan_sequence(struct plan *plan, uint32_t from, uint32_t to, int is_
     for (uint32_t i = from; i < to; i = places[i].end)
         slots += places[i].node != TAPE_PACKED_LITERAL;
     memset(sequence, 0, sizeof *sequence);
-    sequence->first = join(plan, &at, to, 0);
+    sequence->first = join(plan, 0, &at, to, 0);
     sequence->joined = is_list && sequence->first.length < TAPE_PACKED_LITERAL_UNCHECKED_BYTES / 4;
     sequence->steps = take(plan, slots + 1, sizeof *sequence->steps);
     if (plan->failed)
@@ -156,7 +214,7 @@ static void plan_sequence(struct plan *plan, uint32_t from, uint32_t to, int is_
             plan_step(plan, at, step);
             at = places[at].end;
         }
-        step->after = join(plan, &at, to, more);
+        step->after = join(plan, step->zeros, &at, to, more);
         step++;
     } while (at < to && !plan->failed);
     sequence->step_count = (uint32_t)(step - sequence->steps);

@@ -7,8 +7,10 @@
 #include "format/packed_number.h"
 
 enum tape_packed_step_kind {
-    TAPE_PACKED_PUT_SHORT,    /* fixed, 1 to 8 decimals, not negative, not long */
-    TAPE_PACKED_PUT_INTEGER,  /* fixed without decimals, not negative, not long */
+    TAPE_PACKED_PUT_EIGHT,    /* fixed, at most eight digits */
+    TAPE_PACKED_PUT_SCALED,   /* fixed, at most eight digits without the zeros all end in */
+    TAPE_PACKED_PUT_LONG,     /* fixed without decimals, below 10^16 */
+    TAPE_PACKED_PUT_SHORT,    /* fixed, 1 to 8 decimals, the integer part below 10^8 */
     TAPE_PACKED_PUT_SHORTEST, /* as short, but shortest */
     TAPE_PACKED_PUT_SHORTEST_POINT,
     TAPE_PACKED_PUT_NUMBER, /* any number of any format but each and times */
@@ -27,10 +29,13 @@ struct tape_packed_sequence;
 struct tape_packed_step {
     uint8_t kind; /* enum tape_packed_step_kind */
     uint8_t form, decimals;
+    uint8_t zeros;         /* scaled: how many `after` begins with that belong to the number */
     const int64_t *values; /* by row or element */
     struct tape_packed_words after;
     union {
         const struct tape_packed_cut *cut;
+        struct tape_packed_rule rule;
+        struct tape_packed_high high;
         const int64_t *decimals; /* of each value */
         const struct tape_packed_words *entries;
         const uint8_t *bytes; /* raw: of the next value; uuid: of the first */
@@ -51,7 +56,7 @@ struct tape_packed_sequence {
     uint32_t cut;  /* list, joined */
     uint32_t next; /* list: the element that comes next */
     uint8_t joined;
-    uint8_t pairs; /* joined, two steps that put short numbers, short literals */
+    uint8_t pairs; /* joined, two steps that put eight digits or scaled, short literals */
 };
 
 enum { TAPE_PACKED_LITERAL_UNCHECKED_BYTES = 64 };

@@ -69,11 +69,17 @@ static inline uint8_t *put_steps(struct rebuild *rebuild,
     struct tape_packed_step *step = sequence->steps, *end = step + sequence->step_count;
     for (; step < end; step++) {
         switch ((enum tape_packed_step_kind)step->kind) {
+        case TAPE_PACKED_PUT_EIGHT:
+            at = tape_packed_put_eight(at, (uint64_t)step->values[index], &step->of.rule);
+            break;
+        case TAPE_PACKED_PUT_SCALED:
+            at = tape_packed_put_scaled(at, (uint64_t)step->values[index], &step->of.rule);
+            break;
+        case TAPE_PACKED_PUT_LONG:
+            at = tape_packed_put_long(at, (uint64_t)step->values[index], &step->of.high);
+            break;
         case TAPE_PACKED_PUT_SHORT:
             at = tape_packed_put_short_fixed(at, (uint64_t)step->values[index], step->of.cut);
-            break;
-        case TAPE_PACKED_PUT_INTEGER:
-            at = tape_packed_put_integer(at, (uint64_t)step->values[index]);
             break;
         case TAPE_PACKED_PUT_SHORTEST:
             at = tape_packed_put_shortest(at, (uint64_t)step->values[index], step->of.cut, 0);
@@ -108,34 +114,47 @@ static inline uint8_t *put_steps(struct rebuild *rebuild,
             break;
         case TAPE_PACKED_PUT_NOTHING:
             break;
+        default:
+            __builtin_unreachable();
         }
         at = put_words(rebuild, at, step->after.bytes, step->after.length);
     }
     return at;
 }
 
-/* Elements of two short numbers and short literals: most of what a book update is. */
-static uint8_t *put_pairs(struct rebuild *rebuild, const struct tape_packed_sequence *list,
-                          uint32_t from, uint64_t count, uint8_t *at)
+/* Elements of two numbers and short literals: most of what a book update is. */
+static inline uint8_t *put_pairs_as(struct rebuild *rebuild,
+                                    const struct tape_packed_sequence *list, uint32_t from,
+                                    uint64_t count, uint8_t *at, int scaled)
 {
     const struct tape_packed_step *one = &list->steps[0], *two = &list->steps[1];
     const int64_t *ones = one->values + from, *twos = two->values + from;
-    const struct tape_packed_cut first = *one->of.cut, second = *two->of.cut;
-    uint64_t middle = tape_bytes_get_u64(one->after.bytes);
-    uint64_t joint = tape_bytes_get_u64(two->after.bytes);
+    const struct tape_packed_rule first = one->of.rule, second = two->of.rule;
+    const uint8_t *middle = one->after.bytes, *joint = two->after.bytes;
     uint32_t middle_bytes = one->after.length, joint_bytes = two->after.length;
     for (uint64_t i = 0; i < count; i++) {
         if (at > rebuild->limit) {
             rebuild->overflow = 1;
             return at;
         }
-        at = tape_packed_put_short_fixed(at, (uint64_t)ones[i], &first);
-        tape_bytes_put_u64(at, middle);
-        at = tape_packed_put_short_fixed(at + middle_bytes, (uint64_t)twos[i], &second);
-        tape_bytes_put_u64(at, joint);
+        at = scaled ? tape_packed_put_scaled(at, (uint64_t)ones[i], &first)
+                    : tape_packed_put_eight(at, (uint64_t)ones[i], &first);
+        copy16(at, middle);
+        at += middle_bytes;
+        at = scaled ? tape_packed_put_scaled(at, (uint64_t)twos[i], &second)
+                    : tape_packed_put_eight(at, (uint64_t)twos[i], &second);
+        copy16(at, joint);
         at += joint_bytes;
     }
     return at - list->cut;
+}
+
+static uint8_t *put_pairs(struct rebuild *rebuild, const struct tape_packed_sequence *list,
+                          uint32_t from, uint64_t count, uint8_t *at)
+{
+    int scaled = list->steps[0].zeros > 0 || list->steps[1].zeros > 0;
+    return scaled ? put_pairs_as(rebuild, list, from, count, at, 1)
+                  : put_pairs_as(rebuild, list, from, count, at, 0);
 }
 
 static uint8_t *put_elements(struct rebuild *rebuild, const struct tape_packed_sequence *list,
@@ -190,42 +209,55 @@ static void skip_steps(const struct tape_packed_sequence *sequence, uint32_t fro
 
 /* --- rows --- */
 
-/* The body's payload is text, ${bytes} long, with FRAME_HEADER_SHORT_BYTES before and
- * FRAME_HEADER_MAX_BYTES after it to spare. Returns where the body begins. */
-static uint8_t *put_frame_header(uint8_t form, uint8_t *text, uint64_t bytes, unsigned *header)
+/* A text of 126 to 65,535 bytes, or less: there is room for the header before it. Returns where the
+ * body begins. */
+static inline uint8_t *put_short_header(uint8_t form, uint8_t *text, uint64_t bytes)
 {
-    *header = bytes <= 125 ? 2 : bytes <= UINT16_MAX ? 4 : 10;
-    if (*header == 10) {
-        memmove(text + 10 - FRAME_HEADER_SHORT_BYTES, text, bytes);
-        text += 10 - FRAME_HEADER_SHORT_BYTES;
+    if (bytes <= 125) {
+        text[-2] = form;
+        text[-1] = (uint8_t)bytes;
+        return text - 2;
     }
-    uint8_t *at = text - *header;
-    at[0] = form;
-    if (*header == 2) {
-        at[1] = (uint8_t)bytes;
-        return at;
-    }
-    unsigned wide = *header - 2;
-    at[1] = wide == 2 ? 126 : 127;
-    for (unsigned i = 0; i < wide; i++)
-        at[2 + i] = (uint8_t)(bytes >> 8 * (wide - 1 - i));
-    return at;
+    text[-4] = form;
+    text[-3] = 126;
+    text[-2] = (uint8_t)(bytes >> 8);
+    text[-1] = (uint8_t)bytes;
+    return text - 4;
 }
 
-/* The row that was put from text to at becomes its record's body. Returns where the next may begin,
- * or NULL: it is too long. */
-static uint8_t *end_row(struct tape_packed_text *text, const struct tape_packed_block *block,
-                        uint32_t record, uint8_t *from, uint8_t *at)
+/* A longer one is moved. FRAME_HEADER_MAX_BYTES after it are free. */
+static uint8_t *put_long_header(uint8_t form, uint8_t *text, uint64_t bytes)
+{
+    uint8_t *body = text - FRAME_HEADER_SHORT_BYTES;
+    memmove(body + FRAME_HEADER_MAX_BYTES, text, bytes);
+    body[0] = form;
+    body[1] = 127;
+    for (unsigned i = 0; i < 8; i++)
+        body[2 + i] = (uint8_t)(bytes >> 8 * (7 - i));
+    return body;
+}
+
+/* The text from ${from} to ${end} becomes its record's body. Returns where the next may begin, or
+ * NULL: it is too long. */
+static inline uint8_t *end_row(struct tape_packed_text *text, const struct tape_packed_block *block,
+                               uint32_t record, uint8_t *from, uint8_t *end)
 {
     uint8_t form = block->heads[block->record_head[record]].form;
-    struct tape_packed_body *body = &text->bodies[record];
-    uint64_t bytes = (uint64_t)(at - from);
-    unsigned header = 0;
-    body->data = form == 0 ? from : put_frame_header(form, from, bytes, &header);
-    if (bytes + header > TAPE_RECORD_MAX_BYTES)
-        return NULL;
-    body->bytes = (uint32_t)(bytes + header);
-    return (uint8_t *)body->data + body->bytes;
+    uint64_t bytes = (uint64_t)(end - from);
+    uint8_t *body = from;
+    if (bytes <= UINT16_MAX) {
+        if (form != 0)
+            body = put_short_header(form, from, bytes);
+    } else {
+        if (form != 0) {
+            body = put_long_header(form, from, bytes);
+            end = body + FRAME_HEADER_MAX_BYTES + bytes;
+        }
+        if (end - body > TAPE_RECORD_MAX_BYTES)
+            return NULL;
+    }
+    text->bodies[record] = (struct tape_packed_body){body, (uint32_t)(end - body)};
+    return end;
 }
 
 /* 1: asked for. */
@@ -354,7 +386,8 @@ int tape_packed_rebuild(struct tape_packed_text *text, struct tape_packed_decode
         !grow(text, raw_bytes + slack + FRAME_HEADER_SHORT_BYTES + FRAME_HEADER_MAX_BYTES +
                         2 * OVERSHOOT))
         return tape_error_set(error, TAPE_FAILED, "no memory to rebuild a packed block");
-    memset(text->bodies, 0, block->records * sizeof *text->bodies);
+    if (wants != NULL) /* otherwise each gets one */
+        memset(text->bodies, 0, block->records * sizeof *text->bodies);
     uint8_t *at = text->buffer;
     const uint8_t *limit = text->buffer + raw_bytes;
     int status = 0;

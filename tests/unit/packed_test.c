@@ -92,6 +92,35 @@ static void assert_text(const uint8_t *from, const uint8_t *to, const char *want
         fail_msg("'%.*s', not '%s'", (int)(to - from), (const char *)from, want);
 }
 
+/* Without zeros that are the same in each number of a column, the rest has at most eight digits. */
+static void check_eight(int64_t value, unsigned decimals)
+{
+    uint8_t text[96];
+    char want[64];
+    uint64_t power = 1;
+    plain_number(want, TAPE_PACKED_FIXED, value, decimals);
+    for (unsigned zeros = 0; zeros <= decimals; zeros++, power *= 10) {
+        if (value < 0 || decimals - zeros > 7 || (uint64_t)value % power != 0 ||
+            (uint64_t)value / power >= 100000000)
+            continue;
+        struct tape_packed_rule rule = tape_packed_rule_of(decimals, zeros);
+        uint8_t *end = tape_packed_put_scaled(text, (uint64_t)value, &rule);
+        memset(end, '0', zeros);
+        assert_text(text, end + zeros, want);
+        if (zeros == 0)
+            assert_text(text, tape_packed_put_eight(text, (uint64_t)value, &rule), want);
+    }
+}
+
+/* Numbers of one column, one after the other. */
+static void check_long(int64_t value, struct tape_packed_high *high)
+{
+    uint8_t text[96];
+    char want[64];
+    plain_number(want, TAPE_PACKED_FIXED, value, 0);
+    assert_text(text, tape_packed_put_long(text, (uint64_t)value, high), want);
+}
+
 static void check_number(int64_t value, unsigned decimals)
 {
     uint8_t text[96];
@@ -111,9 +140,14 @@ static void check_number(int64_t value, unsigned decimals)
                                                       form == TAPE_PACKED_SHORTEST_POINT);
         assert_text(text, end, want);
     }
+    check_eight(value, decimals);
     plain_number(want, TAPE_PACKED_FIXED, value, 0);
-    if (decimals == 0 && value >= 0 && value < 1ll << TAPE_PACKED_INTEGER_MAX_BITS)
+    static struct tape_packed_high high;
+    if (decimals == 0 && value >= 0 && value < 1ll << TAPE_PACKED_INTEGER_MAX_BITS) {
         assert_text(text, tape_packed_put_integer(text, (uint64_t)value), want);
+        check_long(value, &high);
+        check_long(value ^ 1, &high);
+    }
 }
 
 static int64_t power_of_ten(unsigned exponent)
