@@ -3,72 +3,7 @@
 #include <string.h>
 
 #include "format/column_cost.h"
-
-static uint64_t find_divisor(uint64_t left, uint64_t right)
-{
-    while (right != 0) {
-        uint64_t rest = left % right;
-        left = right;
-        right = rest;
-    }
-    return left;
-}
-
-/* Division without dividing: of a multiple of the factor, the quotient is the number, shifted by
- * the factor's zeros, times the inverse of its odd part; of any other number that is above the
- * limit. */
-struct divisor {
-    uint64_t inverse, limit, low_mask;
-    unsigned zeros;
-};
-
-static struct divisor prepare_divisor(uint64_t factor)
-{
-    struct divisor divisor = {.zeros = (unsigned)__builtin_ctzll(factor)};
-    uint64_t odd = factor >> divisor.zeros, inverse = odd; /* right in three bits */
-    for (int bits = 3; bits < 64; bits *= 2)
-        inverse *= 2 - odd * inverse;
-    divisor.inverse = inverse;
-    divisor.limit = UINT64_MAX / odd;
-    divisor.low_mask = (1ull << divisor.zeros) - 1;
-    return divisor;
-}
-
-static inline int divides(const struct divisor *divisor, uint64_t size)
-{
-    return (size & divisor->low_mask) == 0 &&
-           (size >> divisor->zeros) * divisor->inverse <= divisor->limit;
-}
-
-uint64_t tape_column_find_factor(const int64_t *residuals, uint32_t count, int *is_signed)
-{
-    uint64_t factor = 0;
-    struct divisor divisor = {.low_mask = UINT64_MAX};
-    int64_t any = 0;
-    for (uint32_t i = 0; i < count && factor != 1; i++) {
-        uint64_t size = residuals[i] < 0 ? 0 - (uint64_t)residuals[i] : (uint64_t)residuals[i];
-        if (size == 0 || divides(&divisor, size))
-            continue;
-        factor = find_divisor(factor, size);
-        divisor = prepare_divisor(factor);
-    }
-    for (uint32_t i = 0; i < count; i++)
-        any |= residuals[i];
-    *is_signed = any < 0;
-    return factor == 0 || factor > INT64_MAX ? 1 : factor;
-}
-
-void tape_column_scale_down(int64_t *residuals, uint32_t count, uint64_t factor, int is_signed)
-{
-    if (factor != 1) {
-        struct divisor divisor = prepare_divisor(factor);
-        for (uint32_t i = 0; i < count; i++)
-            residuals[i] = (int64_t)((uint64_t)(residuals[i] >> divisor.zeros) * divisor.inverse);
-    }
-    if (is_signed)
-        for (uint32_t i = 0; i < count; i++)
-            residuals[i] = (int64_t)tape_bytes_zigzag(residuals[i]);
-}
+#include "format/column_tokens.h"
 
 int64_t tape_column_find_base(const struct tape_column_prediction *prediction,
                               const struct tape_column *column, struct tape_column_keys *keys)
@@ -116,11 +51,12 @@ static uint32_t sample(struct trial *trial, const struct tape_column_prediction 
 static uint64_t measure(int64_t *residuals, uint32_t count)
 {
     struct tape_column_histogram histogram = {0};
+    uint8_t tokens[TAPE_COLUMN_SAMPLE_MAX];
     int is_signed;
-    uint64_t factor = tape_column_find_factor(residuals, count, &is_signed);
-    tape_column_scale_down(residuals, count, factor, is_signed);
+    uint64_t factor = tape_column_tokens_factor(residuals, count, &is_signed);
+    tape_column_tokens_find(residuals, count, factor, is_signed, tokens);
     for (uint32_t i = 0; i < count; i++)
-        histogram.counts[tape_token_of((uint64_t)residuals[i])]++;
+        histogram.counts[tokens[i]]++;
     tape_column_histogram_sum(&histogram);
     return tape_column_cost_bits(&histogram) + histogram.distinct * TAPE_COLUMN_COST_TOKEN_BITS;
 }

@@ -7,24 +7,19 @@
 #include "format/column.h"
 #include "format/column_predict.h"
 
+enum { TAPE_COLUMN_SAMPLE_MAX = 8192 }; /* residuals looked at */
+
 /* tape_column_choose_predictor(before, before_count, column, keys, scratch, scratch_count, wide,
  * prediction, argument): sets *prediction (but its base) and *argument (column number or exponent)
- * to what costs least. scratch has room for scratch_count > 0 residuals, the size of the sample;
- * wide = 1 looks at more columns. */
+ * to what costs least. scratch has room for scratch_count residuals, the size of the sample, 1 to
+ * TAPE_COLUMN_SAMPLE_MAX; wide = 1 looks at more columns. */
 void tape_column_choose_predictor(const struct tape_column *before, uint32_t before_count,
                                   const struct tape_column *column, struct tape_column_keys *keys,
                                   int64_t *scratch, uint32_t scratch_count, int wide,
                                   struct tape_column_prediction *prediction, uint32_t *argument);
 
-/* tape_column_find_factor(residuals, count, is_signed): the greatest common divisor; 0 when all are
- * 0; *is_signed: whether one is negative. */
-uint64_t tape_column_find_factor(const int64_t *residuals, uint32_t count, int *is_signed);
-
 /* tape_column_find_base(prediction, column): that makes the first residual 0. */
 int64_t tape_column_find_base(const struct tape_column_prediction *prediction,
                               const struct tape_column *column, struct tape_column_keys *keys);
-
-/* tape_column_scale_down(residuals, count, factor, is_signed): in place to what is coded. */
-void tape_column_scale_down(int64_t *residuals, uint32_t count, uint64_t factor, int is_signed);
 
 #endif

@@ -6,11 +6,12 @@
 #include "format/column_cost.h"
 #include "format/column_predict.h"
 #include "format/column_stream.h"
+#include "format/column_tokens.h"
 #include "format/tans.h"
 
 enum {
     SAMPLE = 512,
-    SAMPLE_THOROUGH = 8192,
+    SAMPLE_THOROUGH = TAPE_COLUMN_SAMPLE_MAX,
     PLAN_AGE_MAX = 16, /* blocks that go by one choice */
     FEW = 16,          /* fewer residuals are not worth a table */
     MANY = 256,        /* more always are */
@@ -328,19 +329,6 @@ static void write_residuals(struct tape_column_writer *writer, struct tape_colum
         tape_growing_put_varint(&output->pool, (uint64_t)writer->residuals[i]);
 }
 
-/* Returns all residuals or-ed. */
-static uint64_t find_tokens(const int64_t *restrict residuals, uint32_t count,
-                            uint8_t *restrict tokens)
-{
-    uint64_t any = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        uint64_t residual = (uint64_t)residuals[i];
-        any |= residual;
-        tokens[i] = tape_token_of(residual);
-    }
-    return any;
-}
-
 void tape_column_write(struct tape_column_writer *writer, struct tape_column_output *output,
                        const struct tape_column *before, uint32_t before_count,
                        struct tape_column *column, struct tape_column_plan *plan)
@@ -373,9 +361,9 @@ void tape_column_write(struct tape_column_writer *writer, struct tape_column_out
         output->pool.failed = 1;
         return;
     }
-    uint64_t factor = tape_column_find_factor(writer->residuals, count, &is_signed);
-    tape_column_scale_down(writer->residuals, count, factor, is_signed);
-    uint64_t any = find_tokens(writer->residuals, count, column->tokens);
+    uint64_t factor = tape_column_tokens_factor(writer->residuals, count, &is_signed);
+    uint64_t any =
+        tape_column_tokens_find(writer->residuals, count, factor, is_signed, column->tokens);
     if (any == 0) {
         put_header(output, &prediction, plan->argument, TAPE_COLUMN_CODER_ZERO, factor);
         return;
