@@ -21,7 +21,7 @@ from rig import expect, expect_equal  # noqa: E402
 
 IN, OPEN, START = 1, 5, 12
 SLOW = rig.BUILD.name in ("address", "thread")
-SEGMENTS = 40 if SLOW else 120
+SEGMENTS = 24 if SLOW else 120
 RECORDS, BLOCK = 60, 20
 LINE = re.compile(rb'\{"stream":"(.)","data":\{"n":(\d+),"x":"0*"\}\}\n')
 
