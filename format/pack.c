@@ -108,10 +108,22 @@ static int check(const struct tape_pack *pack, const struct tape_record *record,
     return 0;
 }
 
+static inline size_t varint_bytes(uint64_t value)
+{
+    return (70 - (size_t)__builtin_clzll(value | 1)) / 7;
+}
+
+/* What tape_record_put() would write. */
+static inline size_t raw_bytes_of(const struct tape_record *record, int64_t previous_recv_ns)
+{
+    uint64_t delta = (uint64_t)record->recv_ns - (uint64_t)previous_recv_ns;
+    return 1 + varint_bytes(record->flags) + varint_bytes(tape_bytes_zigzag((int64_t)delta)) +
+           varint_bytes(record->connection) + varint_bytes(record->bytes) + record->bytes;
+}
+
 int tape_pack_append(struct tape_pack *pack, const struct tape_record *record,
                      struct tape_error *error)
 {
-    uint8_t head[TAPE_RECORD_HEAD_MAX_BYTES];
     if (pack->sealed)
         start_anew(pack);
     int status = check(pack, record, error);
@@ -128,7 +140,7 @@ int tape_pack_append(struct tape_pack *pack, const struct tape_record *record,
         pack->first_ordinal = record->ordinal;
         pack->min_recv_ns = pack->max_recv_ns = pack->last_recv_ns = record->recv_ns;
     }
-    pack->raw_bytes += tape_record_put_head(head, record, pack->last_recv_ns) + record->bytes;
+    pack->raw_bytes += raw_bytes_of(record, pack->last_recv_ns);
     pack->records[pack->count] = (struct tape_pack_waiting){.offset = (uint32_t)pack->bodies.length,
                                                             .bytes = record->bytes,
                                                             .connection = record->connection,
@@ -166,10 +178,9 @@ static struct tape_record record_at(const struct tape_pack *pack, uint32_t i)
 /* The first record's stamp counts from the smallest, which only now is known. */
 static void count_first_stamp(struct tape_pack *pack)
 {
-    uint8_t head[TAPE_RECORD_HEAD_MAX_BYTES];
     struct tape_record first = record_at(pack, 0);
-    pack->raw_bytes -= tape_record_put_head(head, &first, first.recv_ns);
-    pack->raw_bytes += tape_record_put_head(head, &first, pack->min_recv_ns);
+    pack->raw_bytes -= raw_bytes_of(&first, first.recv_ns);
+    pack->raw_bytes += raw_bytes_of(&first, pack->min_recv_ns);
 }
 
 static void fill_header(const struct tape_pack *pack, int codec, struct tape_block_header *header)

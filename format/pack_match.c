@@ -68,63 +68,56 @@ static void undo(struct tape_pack_template *template_)
 
 typedef const uint8_t *read_number(const uint8_t *from, struct tape_pack_number *number);
 
-/* Where the text ends after all steps, or NULL. */
+/* Where the text ends after all steps, or NULL. Nothing here looks where the record ends: the text
+ * goes on with other bytes or with a zero, which no step takes, and the caller looks at the end. */
 static inline __attribute__((always_inline)) const uint8_t *
 run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
     const uint8_t *bodies, read_number *read)
 {
-    const struct tape_pack_step *steps = template_->steps, *step = steps;
-    struct tape_pack_slot *slots = template_->slots;
-    uint32_t elements[TAPE_PACKED_DEPTH_MAX + 1], depth = 0;
+    const struct tape_pack_step *step = template_->steps;
+    uint32_t outer[TAPE_PACKED_DEPTH_MAX + 1], depth = 0, elements = 0;
     struct tape_pack_number number;
     for (;;) {
         if (((load(at) ^ step->word) & step->mask) != 0)
             return NULL;
-        if (step->bytes > 8 && !same_long(at, template_->literals + step->text, step->bytes))
+        if (step->bytes > 8 && !same_long(at, step->text, step->bytes))
             return NULL;
         at += step->bytes;
-        switch (step->action) {
-        case TAPE_PACK_DO_NUMBER:
+        if (step->action == TAPE_PACK_DO_NUMBER) {
             at = read(at, &number);
-            if (at == NULL || !push_number(&slots[step->slot], &number))
+            if (at == NULL || !push_number(step->slot, &number))
                 return NULL;
-            break;
-        case TAPE_PACK_DO_TIME:
-            at = tape_pack_number_read_time(at, &number);
-            if (at == NULL || !push_number(&slots[step->slot], &number))
-                return NULL;
-            break;
-        case TAPE_PACK_DO_STRING:
-        case TAPE_PACK_DO_WORD:
-            at = match_text(&slots[step->slot], step->action, at, end, bodies);
-            if (at == NULL)
-                return NULL;
-            break;
-        case TAPE_PACK_DO_LIST:
-            if (*at == ']') {
-                if (!push(&slots[step->slot], 0))
-                    return NULL;
-                step = steps + step->jump;
-                continue;
-            }
-            elements[depth++] = 0;
-            break;
-        case TAPE_PACK_DO_NEXT:
-            template_->scopes[step->scope].running++;
-            elements[depth - 1]++;
+        } else if (step->action == TAPE_PACK_DO_NEXT) {
+            elements++;
             if (*at == ',') {
                 at++;
-                step = steps + step->jump;
+                step = step->jump;
                 continue;
             }
-            if (*at != ']' || !push(&slots[step->slot], elements[--depth]))
+            if (*at != ']' || !push(step->slot, elements))
                 return NULL;
-            break;
-        default:
+            template_->scopes[step->scope].running += elements;
+            elements = outer[--depth];
+        } else if (step->action == TAPE_PACK_DO_LIST) {
+            if (*at == ']') {
+                if (!push(step->slot, 0))
+                    return NULL;
+                step = step->jump;
+                continue;
+            }
+            outer[depth++] = elements;
+            elements = 0;
+        } else if (step->action == TAPE_PACK_DO_END) {
             return at;
+        } else if (step->action == TAPE_PACK_DO_TIME) {
+            at = tape_pack_number_read_time(at, &number);
+            if (at == NULL || !push_number(step->slot, &number))
+                return NULL;
+        } else {
+            at = match_text(step->slot, step->action, at, end, bodies);
+            if (at == NULL)
+                return NULL;
         }
-        if (at > end)
-            return NULL;
         step++;
     }
 }

@@ -16,6 +16,7 @@ const uint8_t *tape_pack_number_read_slow(const uint8_t *from, struct tape_pack_
     const uint8_t *at = from + negative;
     uint64_t value = 0;
     uint32_t decimals = 0;
+    number->value = number->decimals = 0;
     if (!is_digit(*at) || (at[0] == '0' && is_digit(at[1])))
         return NULL;
     for (; is_digit(*at) && value < limit; at++)

@@ -130,8 +130,8 @@ static inline const uint8_t *tape_pack_number_read(const uint8_t *from,
 #define TAPE_PACK_NUMBER_WIDE   1
 #define TAPE_PACK_NUMBER_TARGET __attribute__((target("avx2,bmi,bmi2")))
 
-/* tape_pack_number_read_wide(from, number): the same, sixteen bytes at a time; what is longer goes
- * the slow way. Only where the processor has AVX2. */
+/* tape_pack_number_read_wide(from, number): the same, sixteen bytes at a time; what is longer or
+ * negative goes the slow way. Only where the processor has AVX2 and BMI2. */
 static inline __attribute__((always_inline)) TAPE_PACK_NUMBER_TARGET const uint8_t *
 tape_pack_number_read_wide(const uint8_t *from, struct tape_pack_number *number)
 {
@@ -144,23 +144,22 @@ tape_pack_number_read_wide(const uint8_t *from, struct tape_pack_number *number)
     static const int8_t before[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
                                       -1, -1, -1, -1, -1, 0,  0,  0,  0,  0,  0,
                                       0,  0,  0,  0,  0,  0,  0,  0,  0,  0};
-    unsigned negative = *from == '-';
-    const uint8_t *at = from + negative;
-    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)at);
+    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)from);
     __m128i digits = _mm_sub_epi8(text, _mm_set1_epi8('0'));
     __m128i plain = _mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits);
-    unsigned others = (unsigned)_mm_movemask_epi8(plain) ^ 0xffff;
-    unsigned whole = _tzcnt_u32(others | 0x10000), fraction = 0, bytes = whole;
-    if (whole == 0 || (*at == '0' && whole > 1))
-        return NULL;
-    if (at[whole] == '.') {
-        bytes = _tzcnt_u32(_blsr_u32(others | 0x10000));
+    unsigned others = (unsigned)_mm_movemask_epi8(plain) ^ 0x1ffff;
+    unsigned whole = _tzcnt_u32(others), fraction = 0, bytes = whole;
+    if (from[whole] == '.') {
+        bytes = _tzcnt_u32(_blsr_u32(others));
         fraction = bytes - whole - 1;
-        if (fraction == 0)
-            return NULL;
     }
-    if (bytes >= 16)
-        return tape_pack_number_read_slow(from, number);
+    /* No digits before the point or behind it, too many, or a needless zero: rare enough. */
+    if (__builtin_expect(bytes - 1 >= 15 || bytes == whole + 1 || (*from == '0' && whole > 1), 0)) {
+        struct tape_pack_number slow;
+        const uint8_t *to = tape_pack_number_read_slow(from, &slow);
+        *number = slow;
+        return to;
+    }
     /* The digits to the end of the sixteen bytes, those before the point one further. */
     __m128i places_of = _mm_add_epi8(
         _mm_loadu_si128((const __m128i *)(const void *)(places + whole + 1 + fraction)),
@@ -173,8 +172,7 @@ tape_pack_number_read_wide(const uint8_t *from, struct tape_pack_number *number)
     uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
     number->value = (int64_t)((both & 0xffffffff) * 100000000 + (both >> 32));
     number->decimals = fraction;
-    at += bytes;
-    return __builtin_expect(negative, 0) ? tape_pack_number_negate(at, number) : at;
+    return from + bytes;
 }
 #endif
 

@@ -137,16 +137,17 @@ static int scale(struct tape_pack_slot *slot, uint32_t decimals, int64_t limit)
 static int choose_number(struct tape_pack_slot *slot, struct form *form)
 {
     const uint8_t *decimals = slot->decimals;
+    int is_time = slot->kind == TAPE_PACK_TIME;
+    form->decimals = slot->count > 0 ? decimals[0] : 0;
+    form->format = is_time ? TAPE_PACKED_TIME : TAPE_PACKED_FIXED;
+    if (slot->count < 2 || memcmp(decimals, decimals + 1, slot->count - 1) == 0)
+        return 1;
     uint8_t most = 0, least = 255;
     for (uint32_t i = 0; i < slot->count; i++) {
         most = decimals[i] > most ? decimals[i] : most;
         least = decimals[i] < least ? decimals[i] : least;
     }
-    int is_time = slot->kind == TAPE_PACK_TIME;
     form->decimals = most;
-    form->format = is_time ? TAPE_PACKED_TIME : TAPE_PACKED_FIXED;
-    if (most == least || slot->count == 0)
-        return 1;
     int shortest = 1, point = least > 0;
     for (uint32_t i = 0; i < slot->count && (shortest || point); i++) {
         int trailing = slot->values[i] % 10 == 0;

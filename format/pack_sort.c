@@ -10,32 +10,29 @@
 enum {
     WHOLE_TEXT = 0x80 | TAPE_WS_TEXT,
     WHOLE_BINARY = 0x80 | TAPE_WS_BINARY,
-    MASKED = 0x80,
     DAMAGED = TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE,
     ROUNDS = 2, /* matching: again when templates became wider */
 };
 
-/* The bytes of a header that follows from first byte and length, or 0: the body is kept whole. */
-static unsigned find_header(const uint8_t *body, uint32_t bytes)
+/* The bytes of a header that follows from first byte and length, or 0: the body is kept whole. A
+ * mask bit is none of these lengths. */
+static inline unsigned find_header(const uint8_t *body, uint32_t bytes)
 {
-    if (bytes < 2 || body[0] == 0 || (body[1] & MASKED))
+    enum { SHORT = 126, MEDIUM = 65536 };
+    if (bytes < 2 || body[0] == 0)
         return 0;
-    uint8_t header[TAPE_WS_HEADER_MAX_BYTES];
-    unsigned wire = body[1] < 126 ? 2 : body[1] == 126 ? 4 : 10;
-    if (bytes < wire)
+    if (bytes - 2 < SHORT)
+        return body[1] == bytes - 2 ? 2 : 0;
+    if (bytes < SHORT + 4)
         return 0;
-    uint64_t payload = bytes - wire;
-    header[0] = body[0];
-    if (wire == 2) {
-        header[1] = (uint8_t)payload;
-    } else {
-        unsigned field = wire - 2;
-        header[1] = wire == 4 ? 126 : 127;
-        for (unsigned i = 0; i < field; i++)
-            header[2 + i] = (uint8_t)(payload >> 8 * (field - 1 - i));
-    }
-    int shortest = payload < 126 ? wire == 2 : payload <= 0xffff ? wire == 4 : wire == 10;
-    return shortest && memcmp(header, body, wire) == 0 ? wire : 0;
+    if (bytes - 4 < MEDIUM)
+        return body[1] == 126 && ((uint32_t)body[2] << 8 | body[3]) == bytes - 4 ? 4 : 0;
+    if (bytes < MEDIUM + 10 || body[1] != 127)
+        return 0;
+    uint64_t length = 0;
+    for (int i = 2; i < 10; i++)
+        length = length << 8 | body[i];
+    return length == bytes - 10 ? 10 : 0;
 }
 
 static int is_frame(const struct tape_pack_waiting *record)

@@ -20,21 +20,20 @@ static struct tape_pack_step *add_step(struct compiling *compiling, int action)
     struct tape_pack_step *step = &template_->steps[template_->step_count++];
     memset(step, 0, sizeof *step);
     step->action = (uint8_t)action;
-    step->text = (uint32_t)compiling->literal;
     step->bytes = (uint32_t)(compiling->literals.length - compiling->literal);
     compiling->literal = compiling->literals.length;
     return step;
 }
 
-static uint16_t add_slot(struct compiling *compiling, uint32_t node, uint16_t scope)
+static struct tape_pack_slot *add_slot(struct compiling *compiling, uint32_t node, uint16_t scope)
 {
     struct tape_pack_template *template_ = compiling->template_;
-    struct tape_pack_slot *slot = &template_->slots[template_->slot_count];
+    struct tape_pack_slot *slot = &template_->slots[template_->slot_count++];
     slot->kind = template_->shape.nodes[node].kind;
     slot->quoted = template_->shape.nodes[node].quoted;
     slot->scope = scope;
     slot->node = node;
-    return (uint16_t)template_->slot_count++;
+    return slot;
 }
 
 static int action_of(const struct tape_pack_node *node)
@@ -59,18 +58,17 @@ static void compile_list(struct compiling *compiling, uint32_t node, uint16_t sc
     if (end == node + 1)
         return;
     uint16_t inside = (uint16_t)template_->scope_count++;
-    uint32_t start = template_->step_count;
-    struct tape_pack_step *step = add_step(compiling, TAPE_PACK_DO_LIST);
-    step->slot = add_slot(compiling, node, scope);
-    step->scope = inside;
+    struct tape_pack_step *list = add_step(compiling, TAPE_PACK_DO_LIST);
+    list->slot = add_slot(compiling, node, scope);
+    list->scope = inside;
     template_->scopes[inside].parent = scope;
-    template_->scopes[inside].list = step->slot;
+    template_->scopes[inside].list = (uint16_t)(list->slot - template_->slots);
     compile(compiling, node + 1, end, inside);
-    step = add_step(compiling, TAPE_PACK_DO_NEXT);
-    step->slot = template_->steps[start].slot;
-    step->scope = inside;
-    step->jump = start + 1;
-    template_->steps[start].jump = template_->step_count;
+    struct tape_pack_step *next = add_step(compiling, TAPE_PACK_DO_NEXT);
+    next->slot = list->slot;
+    next->scope = inside;
+    next->jump = list + 1;
+    list->jump = next + 1;
 }
 
 static void compile(struct compiling *compiling, uint32_t from, uint32_t to, uint16_t scope)
@@ -94,10 +92,13 @@ static void compile(struct compiling *compiling, uint32_t from, uint32_t to, uin
 /* Only now are the literals where they stay. */
 static void fill_words(struct tape_pack_template *template_)
 {
+    const uint8_t *at = template_->literals;
     for (uint32_t i = 0; i < template_->step_count; i++) {
         struct tape_pack_step *step = &template_->steps[i];
         unsigned bytes = step->bytes < 8 ? step->bytes : 8;
-        memcpy(&step->word, template_->literals + step->text, 8);
+        step->text = at;
+        at += step->bytes;
+        memcpy(&step->word, step->text, 8);
         step->mask = bytes == 8 ? ~0ull : (1ull << 8 * bytes) - 1;
         step->word &= step->mask;
     }

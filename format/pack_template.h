@@ -24,15 +24,6 @@ enum tape_pack_do {
     TAPE_PACK_DO_NEXT,   /* an element ends; jump: its first step */
 };
 
-struct tape_pack_step {
-    uint8_t action;
-    uint16_t slot, scope; /* scope: of list and next, the list's inside */
-    uint32_t bytes;       /* of the literal */
-    uint32_t text;        /* its place in the template's literals */
-    uint32_t jump;
-    uint64_t word, mask; /* its first eight bytes */
-};
-
 /* A place for values. A string's value is where it stands in the block's bodies: offset << 32 |
  * length. A list's is how many elements it has. Invariants: count <= room; decimals only of numbers
  * and times; the values of a scope's slots are as many as its elements. */
@@ -44,6 +35,16 @@ struct tape_pack_slot {
     int64_t *values;
     uint8_t *decimals;
     struct tape_column_plan plans[2];
+};
+
+struct tape_pack_step {
+    uint64_t word, mask; /* the literal's first eight bytes */
+    uint32_t bytes;      /* of the literal */
+    uint8_t action;
+    uint16_t scope;              /* of list and next: the list's inside */
+    struct tape_pack_slot *slot; /* list and next: that counts its elements */
+    struct tape_pack_step *jump;
+    const uint8_t *text; /* the literal */
 };
 
 struct tape_pack_scope {
