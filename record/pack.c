@@ -276,14 +276,17 @@ static int compare_bytes(struct tape_pack_task *task, struct tape_error *error)
 static int compare_info(const struct tape_segment_info *from, const struct tape_segment_info *to,
                         struct tape_error *error)
 {
-    if (to->sealed && to->bad_blocks == 0 && to->tail == 0 && to->sequence == from->sequence &&
-        to->created_ns == from->created_ns && to->records == from->records &&
-        to->first_ordinal == from->first_ordinal && to->next_ordinal == from->next_ordinal &&
-        to->min_recv_ns == from->min_recv_ns && to->max_recv_ns == from->max_recv_ns)
-        return 0;
-    return tape_error_set(error, TAPE_FAILED,
-                          "%" PRIu64 " records were written, %" PRIu64 " are in the file%s",
-                          from->records, to->records, to->sealed ? "" : ", which has no footer");
+    const char *words = NULL;
+    if (!to->sealed)
+        words = "read again it has no footer";
+    else if (to->bad_blocks > 0 || to->tail)
+        words = "read again it is damaged";
+    else if (to->sequence != from->sequence || to->created_ns != from->created_ns ||
+             to->records != from->records || to->first_ordinal != from->first_ordinal ||
+             to->next_ordinal != from->next_ordinal || to->min_recv_ns != from->min_recv_ns ||
+             to->max_recv_ns != from->max_recv_ns)
+        words = "read again its footer tells other records";
+    return words ? tape_error_set(error, TAPE_FAILED, "%s", words) : 0;
 }
 
 static int check_file(struct tape_pack_task *task, struct tape_error *error)

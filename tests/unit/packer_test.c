@@ -20,11 +20,39 @@
 static atomic_int sync_fails, space_is_short, fallocate_fails, stuck, is_stuck;
 static atomic_int worker_class = -1, worker_ioprio = -1;
 
-static int is_packing(void)
+static atomic_int lying_write = -1; /* this write of the packer's is not what was asked for */
+static atomic_int sync_thread_slept;
+
+static int is_thread(const char *wanted)
 {
     char name[16] = "";
     prctl(PR_GET_NAME, name);
-    return strcmp(name, "tape-pack-idle") == 0;
+    return strcmp(name, wanted) == 0;
+}
+
+static int is_packing(void)
+{
+    return is_thread("tape-pack-idle");
+}
+
+ssize_t pwrite(int fd, const void *bytes, size_t length, off_t offset)
+{
+    uint8_t *lie = NULL;
+    if (is_packing() && atomic_fetch_sub(&lying_write, 1) == 0 && (lie = malloc(length)) != NULL) {
+        memcpy(lie, bytes, length);
+        lie[length / 2] ^= 4;
+    }
+    ssize_t written = syscall(SYS_pwrite64, fd, lie ? lie : bytes, length, offset);
+    free(lie);
+    return written;
+}
+
+/* How SQLite waits for another connection's lock. */
+int nanosleep(const struct timespec *time, struct timespec *left)
+{
+    if (is_thread("tape-sync"))
+        atomic_store(&sync_thread_slept, 1);
+    return (int)syscall(SYS_nanosleep, time, left);
 }
 
 int fdatasync(int fd)
@@ -73,6 +101,8 @@ static int reset(void **state)
     atomic_store(&fallocate_fails, 0);
     atomic_store(&stuck, 0);
     atomic_store(&is_stuck, 0);
+    atomic_store(&lying_write, -1);
+    atomic_store(&sync_thread_slept, 0);
     return remove_scratch(state);
 }
 
@@ -188,6 +218,32 @@ static void failed_sync_leaves_the_segment(void **unused)
     close_well(store);
     assert_true(list_segments(".hot", names, 64) >= 1);
     assert_null(strstr(names[0], "-000001.hot"));
+}
+
+/* The header, a block, the footer: each as something else than what was written. */
+static void wrong_bytes_on_the_disk_are_met(void **unused)
+{
+    (void)unused;
+    static const char *const words[] = {
+        "read again it is damaged",
+        "what was read again is not what was written",
+        "read again it has no footer",
+    };
+    static const char before[] = "not packed, left as it is: segment 000001: pack: ";
+    char trouble[256];
+    uint64_t number = 0;
+    for (int write = 0; write < 3; write++) {
+        struct tape_store *store = open_small(1);
+        char names[64][TAPE_ARCHIVE_PATH_BYTES];
+        atomic_store(&lying_write, write);
+        record_until_trouble(store, &number, trouble);
+        assert_memory_equal(trouble, before, sizeof before - 1);
+        assert_string_equal(trouble + sizeof before - 1, words[write]);
+        close_well(store);
+        assert_true(list_segments(".hot", names, 64) >= 1);
+        assert_non_null(strstr(names[0], "-000001.hot"));
+    }
+    check_all(number);
 }
 
 static void waits_for_space(void **unused)
@@ -323,6 +379,7 @@ static void locked_index_holds_nobody_up(void **unused)
     } while (state.durable_records < state.records);
     assert_int_equal(ask_index("SELECT value FROM meta WHERE key = 'next_ordinal'"), indexed);
     assert_int_equal(state.index_broken, 0);
+    assert_int_equal(atomic_load(&sync_thread_slept), 0);
     uint32_t packed = state.packed_segments;
     assert_int_equal(sqlite3_exec(db, "ROLLBACK", NULL, NULL, NULL), SQLITE_OK);
     sqlite3_close(db);
@@ -415,10 +472,15 @@ int main(void)
 {
 #define CASE(name) cmocka_unit_test_setup_teardown(name, make_scratch, reset)
     const struct CMUnitTest tests[] = {
-        CASE(packs_while_recording),          CASE(packs_what_was_closed_before),
-        CASE(failed_sync_leaves_the_segment), CASE(waits_for_space),
-        CASE(full_disk_leaves_nothing),       CASE(stuck_packer_holds_nobody_up),
-        CASE(stop_gives_up_what_is_packed),   CASE(locked_index_holds_nobody_up),
+        CASE(packs_while_recording),
+        CASE(packs_what_was_closed_before),
+        CASE(failed_sync_leaves_the_segment),
+        CASE(wrong_bytes_on_the_disk_are_met),
+        CASE(waits_for_space),
+        CASE(full_disk_leaves_nothing),
+        CASE(stuck_packer_holds_nobody_up),
+        CASE(stop_gives_up_what_is_packed),
+        CASE(locked_index_holds_nobody_up),
         CASE(repeated_and_missing_records),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
