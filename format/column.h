@@ -71,8 +71,8 @@ void tape_column_reader_free(struct tape_column_reader *reader);
  * input into column->values and column->tokens; column->scope (and dictionary) are set by the
  * caller, before[0 .. before_count) are the template's columns with smaller numbers (NULL, 0: only
  * predictors 0 and 1). Dictionary indexes are NOT checked against the dictionary. 0 or
- * TAPE_CORRUPT: whatever the bytes say nothing beyond the given room is touched. Time and memory
- * are linear in the count, not in what the bytes claim. */
+ * TAPE_CORRUPT: whatever the bytes say nothing beyond the given room is touched. Memory is
+ * the reader's own; time is linear in the count, and in the states of at most eight tables. */
 int tape_column_read(struct tape_column_reader *reader, struct tape_column_input *input,
                      const struct tape_column *before, uint32_t before_count,
                      struct tape_column *column, struct tape_error *error);

@@ -57,10 +57,11 @@ uint64_t tape_column_tokens_factor(const int64_t *residuals, uint32_t count, int
     return factor == 0 || factor > INT64_MAX ? 1 : factor;
 }
 
-/* Counting leading zeros is slow without its own instruction, and this loop does little else. */
+/* Counting leading zeros is slow without its own instruction, and this loop does little else. Every
+ * processor with BMI2 has it. */
 #if defined(__x86_64__)
 #define WITH_LZCNT __attribute__((target("bmi2,lzcnt")))
-#define HAS_LZCNT  (__builtin_cpu_supports("bmi2") && __builtin_cpu_supports("lzcnt"))
+#define HAS_LZCNT  __builtin_cpu_supports("bmi2")
 #else
 #define WITH_LZCNT
 #define HAS_LZCNT 0
