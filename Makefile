@@ -105,7 +105,8 @@ $(BUILD)/tests/part/%: tests/part/%.c $(LIB_A) $(RECORD_PARTS)
 	$(COMPILE) $(LDFLAGS) -o $@ $< $(RECORD_PARTS) $(LIB_A) $(LIBS_RECORD)
 
 # Clients and sender of the benchmark; tape_client brings a store of its own.
-BENCH := $(addprefix $(BUILD)/tests/bench/,sender floor_client beast_client wslay_client tape_client)
+BENCH := $(addprefix $(BUILD)/tests/bench/,sender floor_client beast_client wslay_client tape_client packed \
+         timed_record)
 # From an archive of record/'s objects the linker takes the network side only: the store is tape_client's.
 $(BUILD)/record.a: $(RECORD_PARTS)
 	@rm -f $@
@@ -114,6 +115,15 @@ $(BUILD)/record.a: $(RECORD_PARTS)
 $(BUILD)/tests/bench/tape_client: tests/bench/tape_client.c $(LIB_A) $(BUILD)/record.a
 	@mkdir -p $(@D)
 	$(COMPILE) $(LDFLAGS) -o $@ $< $(BUILD)/record.a $(LIB_A) $(LIBS_RECORD)
+
+$(BUILD)/tests/bench/packed: tests/bench/packed.c $(LIB_A)
+	@mkdir -p $(@D)
+	$(COMPILE) $(LDFLAGS) -o $@ $< $(LIB_A) $(LIBS_FORMAT)
+
+$(BUILD)/tests/bench/timed_record: tests/bench/timed_record.c $(RECORD_O) $(LIB_A)
+	@mkdir -p $(@D)
+	$(COMPILE) $(LDFLAGS) -Wl,--wrap=tape_store_reserve,--wrap=tape_store_publish -o $@ $< $(RECORD_O) \
+	    $(LIB_A) $(LIBS_RECORD)
 
 $(BUILD)/tests/bench/%: tests/bench/%.c tests/bench/report.h
 	@mkdir -p $(@D)
@@ -167,10 +177,11 @@ demo:
 	@$(MAKE) -s -j$(JOBS) all
 	@BUILD=$(BUILD) $(PYTHON) tests/demo/run.py
 
+# SECTIONS="packed pace": only these.
 bench:
 	@sh tests/setup.sh bench
 	@$(MAKE) -s -j$(JOBS) all bench-build
-	@BUILD=$(BUILD) $(PYTHON) tests/bench/run.py
+	@BUILD=$(BUILD) $(PYTHON) tests/bench/run.py $(SECTIONS)
 
 # ---- installation ----
 # tapedeck.pc is made here, not by `make`: it names the prefix, and a build may be installed under several.

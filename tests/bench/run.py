@@ -1,19 +1,24 @@
 """`make bench`: every figure that the project claims, beside its peers on the same stream in the same run.
 
-    BUILD=build /usr/bin/python3 tests/bench/run.py [--quick] [--only SECTION]
+    BUILD=build /usr/bin/python3 tests/bench/run.py [--quick] [--lines FILE] [SECTION...]
 
-Sections: backlog, instructions, latency, stamps, connections, recorder, replay, pace, size. Real captures
-(TAPE_DATA, by default ../shared/data) are used where they are, the sample generator's messages elsewhere;
-each table says which. Times on a shared machine vary; compare within one run.
+Sections: backlog, instructions, latency, stamps, connections, recorder, replay, pace, packed, mixed, beside. Real
+captures (TAPE_DATA, by default ../shared/data) are used where they are, the sample generator's messages elsewhere,
+or a capture of yours (--lines: lines "<ns> <payload>"); each table says which. Times on a shared machine vary;
+compare within one run.
 """
 import argparse
+import itertools
 import json
 import os
 import pathlib
 import platform
+import random
 import re
+import resource
 import shutil
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -27,8 +32,8 @@ CAPTURES = ["usdm_btcusdt_20240808", "usdm_ethusdt_20240808", "spot_btcusdt_2024
 
 
 class Bench:
-    def __init__(self, scratch, quick):
-        self.scratch, self.quick = scratch, quick
+    def __init__(self, scratch, quick, own_lines):
+        self.scratch, self.quick, self.own_lines = scratch, quick, own_lines
         self.cert, self.key = scratch / "cert.pem", scratch / "key.pem"
         subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
                         "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
@@ -38,6 +43,9 @@ class Bench:
     def find_lines(self):
         """One text file of '<ns> <payload>' lines, merged by receive time."""
         target = self.scratch / "lines"
+        if self.own_lines:
+            decompress(self.own_lines, target)
+            return target, f"{count_lines(target):,} messages of {self.own_lines}"
         sources = [DATA / "hftbacktest" / f"{name}.txt.zst" for name in CAPTURES]
         if all(path.exists() for path in sources):
             lines = []
@@ -76,6 +84,16 @@ class Bench:
         finally:
             process.kill()
             process.wait()
+
+
+def decompress(path, target):
+    with open(target, "wb") as out:
+        words = {".zst": ["zstdcat"], ".gz": ["gzip", "-dc"]}.get(pathlib.Path(path).suffix, ["cat"])
+        subprocess.run(words + [str(path)], check=True, stdout=out)
+
+
+def count_lines(path):
+    return sum(1 for _ in open(path, "rb"))
 
 
 def pin(core):
@@ -249,18 +267,216 @@ def pace(bench):
     print("digest the same at every speed" if len(digests) == 1 else f"DIGESTS DIFFER: {digests}")
 
 
-def size(bench):
-    heading("Size on disk, bytes a message (hot segments; packing is not part of this release)")
-    archive = import_lines(bench)
-    lines = sum(1 for _ in open(bench.lines, "rb"))
-    stored = sum(path.stat().st_size for path in (archive / "segments").rglob("*.hot"))
-    for name, command in (("gzip -6 of the lines", ["gzip", "-6", "-c"]), ("zstd -3 of the lines", ["zstd", "-3", "-c", "-q"])):
-        process = subprocess.run(command + [str(bench.lines)], check=True, stdout=subprocess.PIPE)
-        print(f"{name:28}{len(process.stdout) / lines:8.2f}", flush=True)
-    print(f"{'tapedeck, hot':28}{stored / lines:8.2f}")
+def full_stamps(bench):
+    """The lines with stamps in full ns. Those of the captures tick in 100 ns: their last two digits are made anew, from
+    a seed and rising within a tick, so that nothing is gained by their being regular."""
+    if "Binance" not in bench.lines_name:
+        return bench.lines, bench.lines_name
+    dice, target = random.Random(1), bench.scratch / "full-stamps"
+    with open(bench.lines, "rb") as lines, open(target, "wb") as out:
+        for tick, same in itertools.groupby(lines, key=lambda line: line[:17]):
+            same = list(same)
+            for digits, line in zip(sorted(dice.randrange(100) for _ in same), same):
+                out.write(b"%s%02d%s" % (tick, digits, line[19:]))
+    return target, bench.lines_name + ", stamps in full ns (last two digits pseudo-random)"
 
 
-SECTIONS = {f.__name__: f for f in (backlog, instructions, latency, stamps, connections, recorder, replay, pace, size)}
+def children_cpu():
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def run_to(command, out=subprocess.DEVNULL):
+    """CPU seconds of all its threads."""
+    before = children_cpu()
+    if isinstance(out, pathlib.Path):
+        with open(out, "wb") as file:
+            subprocess.run(pin(0) + list(map(str, command)), check=True, stdout=file)
+    else:
+        subprocess.run(pin(0) + list(map(str, command)), check=True, stdout=out)
+    return children_cpu() - before
+
+
+def in_memory(*words):
+    done = subprocess.run(pin(0) + [str(TOOLS / "packed"), *map(str, words)], check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def import_hot(lines, archive):
+    subprocess.run([str(BUILD / "tape-record"), "--quiet", "--no-pack", "--import", str(lines), str(archive)], check=True)
+    return archive
+
+
+def packed_copy(hot, archive, *level):
+    shutil.rmtree(archive, ignore_errors=True)
+    shutil.copytree(hot, archive)
+    return run_to([BUILD / "tape-record", "--quiet", "--pack", *level, archive])
+
+
+def segment_bytes(archive):
+    return sum(path.stat().st_size for path in (archive / "segments").rglob("*") if path.is_file())
+
+
+LINE_PEERS = (("gzip -6", ["gzip", "-6", "-c"]), ("zstd -3", ["zstd", "-q", "-3", "-c"]))
+LONG_PEER = ("zstd -19 --long", ["zstd", "-q", "-19", "--long", "-c"])
+
+
+def print_sizes(rows, messages, payload):
+    print(f"{'':36}{'bytes a message':>16}{'payload ratio':>16}")
+    for name, stored in rows:
+        print(f"{name:36}{stored / messages:>16.2f}{payload / stored:>16.2f}", flush=True)
+
+
+def sizes(bench, lines, archives):
+    """How many messages, their payload bytes, and (name, bytes) of the peers and of the archives."""
+    with open(lines, "rb") as text:
+        lengths = [len(line.rstrip(b"\n")) - line.index(b" ") - 1 for line in text]
+    rows = []
+    for name, command in LINE_PEERS + (() if bench.quick else (LONG_PEER,)):
+        out = bench.scratch / f"peer{name.replace(' ', '')}"
+        run_to(command + [lines], out)
+        rows.append((name + " of the lines", out.stat().st_size))
+    rows += [(name, segment_bytes(archive)) for name, archive in archives]
+    return rows, len(lengths), sum(lengths)
+
+
+def a_stream(lines):
+    """One of many: the first that tells trades."""
+    found = re.search(rb'"stream":"([^"]*[tT]rade)"', open(lines, "rb").read(1 << 20))
+    return found.group(1).decode() if found else None
+
+
+def writing(bench, lines, hot, cold_cpu):
+    """Name -> CPU seconds of each pass, peers and ours in turn."""
+    told = {}
+    for turn in range(1 if bench.quick else 3):
+        for name, command in LINE_PEERS:
+            told.setdefault(name, []).append(run_to(command + [lines]))
+        told.setdefault("pack in memory, verified", []).extend(
+            ns / 1e9 for ns in in_memory("pack", "warm", hot, 3)["cpu_ns"][turn > 0:])
+        told.setdefault("tape-record --pack, all of it", []).append(packed_copy(hot, bench.scratch / "again"))
+    told["tape-record --pack --level=cold"] = [cold_cpu]
+    return told
+
+
+def reading(bench, lines, archives):
+    told, stream = {}, a_stream(lines)
+    peers = [(name.split()[0] + " -dc", [name.split()[0], "-dc", bench.scratch / f"peer{name.replace(' ', '')}"])
+             for name, _ in LINE_PEERS]
+    asked = [(f"{words}, as text", ["text", archive, 3]) for words, archive in archives]
+    if stream:
+        asked.append((f"of packed only {stream}", ["text", archives[1][1], 3, stream]))
+    sums = set()
+    for turn in range(1 if bench.quick else 3):
+        for name, command in peers:
+            told.setdefault(name, []).append(run_to(command))
+        for name, words in asked:
+            found = in_memory(*words)
+            told.setdefault(name, []).extend(ns / 1e9 for ns in found["cpu_ns"][turn > 0:])
+            if len(words) == 3:
+                sums.add(found["sum"])
+    return told, len(sums) == 1
+
+
+def print_speeds(title, told, messages):
+    base, base_cpu = next((name, statistics.median(passes)) for name, passes in told.items())
+    print(f"{title:36}{'M msg/s a core':>16}{base + ' = 1':>16}")
+    for name, passes in told.items():
+        cpu = statistics.median(passes)
+        print(f"{name:36}{messages / cpu / 1e6:>16.2f}{base_cpu / cpu:>16.1f}", flush=True)
+
+
+def packed(bench):
+    heading("Packed segments: bytes of the segment files, all counted; CPU of one core, medians")
+    lines, words = full_stamps(bench)
+    print(f"stream: {words}")
+    hot, warm, cold = import_hot(lines, bench.scratch / "hot"), bench.scratch / "warm", bench.scratch / "cold"
+    packed_copy(hot, warm)
+    cold_cpu = packed_copy(hot, cold, "--level=cold")
+    rows, messages, payload = sizes(bench, lines, (("hot (as recorded)", hot), ("packed (--pack)", warm),
+                                                   ("cold (--pack --level=cold)", cold)))
+    print_sizes(rows, messages, payload)
+    print()
+    print_speeds("writing", writing(bench, lines, hot, cold_cpu), messages)
+    print()
+    told, is_same = reading(bench, lines, (("hot", hot), ("packed", warm), ("cold", cold)))
+    print_speeds("reading, every byte summed", told, messages)
+    print("the same sum of hot, packed and cold" if is_same else "SUMS DIFFER")
+
+
+def mixed_lines(bench):
+    sources = sorted((DATA / "cryptofeed").glob("*.txt.zst"))
+    if bench.own_lines or not sources:
+        return None
+    lines = []
+    for path in sources:
+        lines += subprocess.run(["zstdcat", str(path)], check=True, stdout=subprocess.PIPE).stdout.splitlines(keepends=True)
+    lines.sort(key=lambda line: int(line[:19]))
+    target = bench.scratch / "mixed"
+    target.write_bytes(b"".join(lines))
+    print(f"stream: {len(lines):,} real messages, {len(sources)} connections to exchanges of 2021 and 2022 merged")
+    return target
+
+
+def mixed(bench):
+    heading("Mixed venues, packed: bytes of the segment files, all counted")
+    lines = mixed_lines(bench)
+    if lines is None:
+        print("left out: no captures of many venues here")
+        return
+    hot, warm, cold = (bench.scratch / f"mixed-{name}" for name in ("hot", "warm", "cold"))
+    import_hot(lines, hot)
+    packed_copy(hot, warm)
+    packed_copy(hot, cold, "--level=cold")
+    rows, messages, payload = sizes(bench, lines, (("hot (as recorded)", hot),))
+    for level, archive in (("warm", warm), ("cold", cold)):
+        rows.append((f"grouped text, {level} (codec 2 alone)", in_memory("grouped", level, hot)["stored_bytes"]))
+        rows.append(("packed (--pack)" if level == "warm" else "cold (--pack --level=cold)", segment_bytes(archive)))
+    print_sizes(rows, messages, payload)
+
+
+def record_beside(bench, backlog, rate, *words):
+    """One capture of stamped messages that goes on in a copy of backlog: what was told, CPU, segments packed."""
+    archive, count = bench.scratch / "beside", rate * (2 if bench.quick else 5)
+    shutil.rmtree(archive, ignore_errors=True)
+    shutil.copytree(backlog, archive)
+    process, port = bench.sender(count, "--rate", rate)
+    before = children_cpu()
+    try:
+        done = subprocess.run(
+            pin(0) + [str(TOOLS / "timed_record"), "--quiet", "--url", f"wss://localhost:{port}/stream", "--ca",
+                      str(bench.cert), "--frames", str(count), "--segment=1MiB", *words, str(archive)],
+            env={**os.environ, "BENCH_FRAMES": str(count)}, check=True, stdout=subprocess.PIPE, timeout=120)
+        cpu = children_cpu() - before
+    finally:
+        process.kill()
+        process.wait()
+    return json.loads(done.stdout), cpu, len(list(archive.rglob("*.tape")))
+
+
+def beside(bench):
+    heading("Capture beside the packer, all on one core: from before the send call into the ring, µs p50 / p99")
+    backlog = bench.scratch / "backlog"
+    with open(bench.lines, "rb") as lines:
+        subprocess.run([str(BUILD / "tape-record"), "--quiet", "--no-pack", "--segment=1MiB", "--import", "-", str(backlog)],
+                       input=lines.read() * 4, check=True)
+    count = len(list(backlog.rglob("*.hot"))) - 1
+    print(f"the archive had {count} closed segments of 1 MiB to pack when it began; one frame a record; "
+          f"median of {1 if bench.quick else 3}")
+    print(f"{'':24}{'--no-pack':>16}{'packing':>16}{'segments packed':>18}{'more CPU, s':>14}")
+    for rate in (1_000, 20_000):
+        runs = [[record_beside(bench, backlog, rate, *words) for words in (["--no-pack"], [])]
+                for _ in range(1 if bench.quick else 3)]
+        cells = []
+        for side in range(2):
+            p50, p99 = (statistics.median(run[side][0][key] for run in runs) for key in ("p50_us", "p99_us"))
+            cells.append(f"{p50:.0f} / {p99:.0f}")
+        print(f"{f'{rate:,} msg/s':24}{cells[0]:>16}{cells[1]:>16}{statistics.median(run[1][2] for run in runs):>18}"
+              f"{statistics.median(run[1][1] - run[0][1] for run in runs):>14.2f}", flush=True)
+
+
+SECTIONS = {f.__name__: f for f in (backlog, instructions, latency, stamps, connections, recorder, replay, pace, packed,
+                                    mixed, beside)}
 
 
 def machine():
@@ -272,15 +488,18 @@ def machine():
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--only", choices=SECTIONS)
+    parser.add_argument("--lines", metavar="FILE", help="a capture of yours, plain, .gz or .zst")
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=" ".join(SECTIONS))
     options = parser.parse_args()
+    if not set(options.sections) <= set(SECTIONS):
+        parser.error(f"the sections are {' '.join(SECTIONS)}")
     scratch = pathlib.Path(tempfile.mkdtemp(prefix="tapedeck-bench-"))
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     try:
         print(f"Machine: {machine()}")
-        bench = Bench(scratch, options.quick)
+        bench = Bench(scratch, options.quick, options.lines)
         for name, section in SECTIONS.items():
-            if options.only in (None, name):
+            if not options.sections or name in options.sections:
                 section(bench)
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
