@@ -348,9 +348,15 @@ class Template:
             self.nodes += 1
             inner = self.noise(1, 12) if kind == LITERAL else None
             if kind == LIST:
-                inner = self.grow(depth + 1, self.dice.randrange(1, 5))
+                inner = self.grow(depth + 1, self.dice.randrange(1, 5)) if self.dice.randrange(3) else self.pair()
             program.append((kind, inner))
         return program
+
+    def pair(self):
+        """The element of a list that venues send most: two numbers, as ["1.5","2"]."""
+        words = [(LITERAL, self.noise(1, 11)) for _ in range(3)]
+        first = words[:1] * self.dice.randrange(2)
+        return first + [(NUMBER, None), words[1], (NUMBER, None)] + words[2:] * self.dice.randrange(2)
 
     def noise(self, low, high):
         return bytes(self.dice.choice(b'{}[]",:ab01 \x00\xff') for _ in range(self.dice.randrange(low, high)))

@@ -17,7 +17,7 @@ from maker import compress, put_varint, SegmentMaker, START_NS  # noqa: E402
 from packed_maker import put_stream, put_zigzag, split_token, Table  # noqa: E402
 from rig import expect, expect_equal, read_archive  # noqa: E402
 
-RANDOM_BLOCKS, CHANGED_BLOCKS = 250, 1500
+RANDOM_BLOCKS, CHANGED_BLOCKS = 160, 1500
 # All that a block may choose between: of each the numbers that FORMAT.md has.
 CHOICES = {"coding": 2, "naming": 3, "predictor": 8, "coder": 3, "context": 5, "format": 6, "form": 3}
 Block = collections.namedtuple("Block", "codec raw stamps payload")
@@ -174,46 +174,87 @@ def archives(scratch):
     rig.verify(path)
 
 
+def column(predictor, coder, *values, step=1, base=None, argument=b""):
+    """A column of coder varint (with sign: 5), or zero."""
+    out = bytes((predictor,)) + argument + bytes((coder,))
+    if coder & 3:
+        out += put_varint(step)
+    if base is not None:
+        out += put_zigzag(base)
+    return out + b"".join(put_zigzag(v) if coder & 4 else put_varint(v) for v in values)
+
+
+def literal(data):
+    return b"\x01" + put_varint(len(data)) + data
+
+
 NAMES = [b"a@trade", b"b@trade", b"a@depth", b""]
+
+
+NAMED = (literal(b'{"stream":"') + b"\x03" + literal(b'","data":"') + b"\x02" + literal(b'","raw":"') + b"\x03" +
+         literal(b'","id":"') + b"\x03" + literal(b'","list":[') + b"\x04" + literal(b'["') + b"\x02" +
+         literal(b'","') + b"\x03" + literal(b'"]') + b"\x00" + literal(b"]}") + b"\x00")
+
+
+def named_rows(to, dice, names, stamps):
+    """The rows of a template with a name and a slot of every kind behind it."""
+    found, rows = sorted(set(names)), packed_maker.Scope(len(names))
+    to.pool += NAMED
+    to.columns, to.stamps = [], stamps
+    to.pool.append(0)
+    to.varint(len(found))
+    for name in found:
+        to.string(name)
+    to.column([found.index(name) for name in names], rows, "index")
+    template = packed_maker.Template(dice, len(names))
+    numbers = template.numbers(to, rows)
+    lengths, ids = [dice.randrange(9) for _ in names], [dice.randbytes(16) for _ in names]
+    to.pool.append(1)
+    to.column(lengths, rows)
+    to.text += b"".join(b"%d" % length * length for length in lengths)
+    to.pool.append(2)
+    to.bits += b"".join(ids)
+    to.columns.append(packed_maker.Column(ids, rows, "uuid"))
+    counts = [dice.randrange(4) for _ in names]
+    to.column(counts, rows)
+    elements = packed_maker.Scope(sum(counts), rows, counts)
+    inner = template.numbers(to, elements)
+    to.pool.append(1)
+    to.column([3] * elements.size, elements)
+    to.text += b"abc" * elements.size
+    parts = iter(b'["%s","abc"]' % number for number in inner)
+    return [b'{"stream":"%s","data":"%s","raw":"%s","id":"%s","list":[%s]}' % (
+        names[i], numbers[i], b"%d" % lengths[i] * lengths[i], packed_maker.uuid_text(ids[i]),
+        b",".join(next(parts) for _ in range(counts[i]))) for i in range(len(names))]
 
 
 def named_block(dice, used):
     """Messages of streams as `naming` tells them: by the group, and by a column; and records of none."""
-    to, rows = packed_maker.Writer(dice, used), []
-    kinds = [dice.randrange(4) for _ in range(60)]
-    kinds[:4] = [0, 1, 2, 3]
-    numbers = [dice.randrange(10**6) for _ in kinds]
-    names = [dice.choice(NAMES) for _ in kinds]
-    heads = ((1, 1, 3, 0x81, 0), (1, 1, 3, 0x81, 1), (1, 0, 4, 0x81, 2), (1, 1, 3, 0x89, 3))
-    for kind, number, name in zip(kinds, numbers, names):
-        name = (NAMES[0], NAMES[1], name, b"")[kind]
-        text = b'{"stream":"%s","data":%d}' % (name, number) if kind < 3 else b"%d" % number
-        rows.append((START_NS + len(rows), *heads[kind][:3], bytes((heads[kind][3],)) + maker.frame(text)[1:]))
+    to, heads = packed_maker.Writer(dice, used), ((1, 1, 3, 0x81, 0), (1, 1, 3, 0x81, 1), (1, 0, 4, 0x81, 2),
+                                                  (1, 1, 3, 0x89, 3))
+    kinds = [0, 1, 2, 3] + [dice.randrange(4) for _ in range(60)]
+    stamps = [START_NS + i for i in range(len(kinds))]
     to.varint(len(heads))
     for head in heads:
         to.pool += bytes(head)
     to.column(kinds)
-    to.column(list(range(len(rows))))
+    to.column(list(range(len(kinds))))
     to.varint(4)
+    texts = []
     for group, naming in enumerate((b"\x00\x01\x07a@trade", b"\x00\x01\x07b@trade", b"\x01\x02\x00", b"\x00\x00")):
         to.pool += naming
         mine = [i for i, kind in enumerate(kinds) if kind == group]
-        texts = [read_archive.split_frame(rows[i][4])[2] for i in mine]
-        if group != 2:
-            to.column([len(text) for text in texts])
-            to.text += b"".join(texts)
-            continue
-        to.pool += literal(b'{"stream":"') + b"\x03" + literal(b'","data":') + b"\x02" + literal(b"}") + b"\x00"
-        found = sorted({names[i] for i in mine})
-        to.columns, to.stamps, scope = [], [rows[i][0] for i in mine], packed_maker.Scope(len(mine))
-        to.pool.append(0)
-        to.varint(len(found))
-        for name in found:
-            to.string(name)
-        to.column([found.index(names[i]) for i in mine], scope, "index")
-        to.pool += b"\x00\x00"
-        to.column([numbers[i] for i in mine], scope)
-    return Block(3, packed_maker.codec_0_bytes(rows, START_NS), [row[0] for row in rows], to.payload())
+        if group == 2:
+            rows = named_rows(to, dice, [dice.choice(NAMES) for _ in mine], [stamps[i] for i in mine])
+        else:
+            form = b"%d" if group == 3 else b'{"stream":"' + NAMES[group] + b'","data":%d}'
+            rows = [form % dice.randrange(10**6) for _ in mine]
+            to.column([len(row) for row in rows])
+            to.text += b"".join(rows)
+        texts.append(iter(rows))
+    records = [(stamp, *heads[kind][:3], bytes((heads[kind][3],)) + maker.frame(next(texts[kind]))[1:])
+               for stamp, kind in zip(stamps, kinds)]
+    return Block(3, packed_maker.codec_0_bytes(records, START_NS), stamps, to.payload())
 
 
 def selected(scratch):
@@ -230,20 +271,6 @@ def selected(scratch):
 
 
 # ---- blocks that break one rule each ----
-
-
-def column(predictor, coder, *values, step=1, base=None, argument=b""):
-    """A column of coder varint (with sign: 5), or zero."""
-    out = bytes((predictor,)) + argument + bytes((coder,))
-    if coder & 3:
-        out += put_varint(step)
-    if base is not None:
-        out += put_zigzag(base)
-    return out + b"".join(put_zigzag(v) if coder & 4 else put_varint(v) for v in values)
-
-
-def literal(data):
-    return b"\x01" + put_varint(len(data)) + data
 
 
 COUNTS = [16, 8, 8]
@@ -294,7 +321,15 @@ ROWS = [b'[a:100.10x00010203-0405-0607-0809-0a0b0c0d0e0f-72026-11-25T09:46:40.00
         b'[a:100.10yz20212223-2425-2627-2829-2a2b2c2d2e2f0.9999999999999999992026-11-25T09:46:40.005Z2,2,2]']
 GOOD_RECORDS = [(stamp, 1, 1, 1, maker.frame(text)) for stamp, text in zip(
     STAMPS, [b"hello"] + [row + b"p" * 60 for row in ROWS])]
-RAW_BYTES = packed_maker.codec_0_bytes(GOOD_RECORDS, START_NS)
+
+
+def raw_of(texts):
+    """Raw bytes of the block, were these its three rows."""
+    return packed_maker.codec_0_bytes([(stamp, 1, 1, 1, maker.frame(text)) for stamp, text in zip(
+        STAMPS, [b"hello", *texts])], START_NS)
+
+
+RAW_BYTES = raw_of([row + b"p" * 60 for row in ROWS])
 
 
 def hostile(parts, bits=UUIDS + STREAM, text=TEXT, codec=3, raw=RAW_BYTES, wrap=assemble):
@@ -401,6 +436,14 @@ def bad_programs():
 
 def bad_slots():
     yield "a dictionary of nothing", {"dictionary": b"\x00\x00"}, {}
+    empty = program_of(b"\x04\x03\x00" + literal(b"p" * 60), column(0, 0) + b"\x00\x00")
+    yield "a dictionary of nothing for nothing", empty, {"text": b"hello", "bits": b"", "raw": raw_of([b"p" * 60] * 3)}
+    yield "a dictionary of two entries for nothing", dict(empty, dictionary=column(0, 0) + b"\x00\x02\x00\x00"), {
+        "text": b"hello", "bits": b"", "raw": raw_of([b"p" * 60] * 3)}
+    many = program_of(b"\x04" + literal(b"qq") + b"\x03\x00",
+                      column(0, 1, 65537, 0, 0) + b"\x00" + put_varint(65537) + bytes(65537) + column(0, 0))
+    yield "a dictionary of 65537 entries", many, {"text": b"hello", "bits": b"", "raw": raw_of(
+        [b",".join([b"qq"] * 65537), b"", b""])}
     yield "a dictionary of more entries than values", {"dictionary": b"\x00\x04\x01a\x02bb\x00\x00"}, {}
     yield "an entry beyond the pool", {"dictionary": b"\x00\x02\x01a" + put_varint(1 << 40)}, {}
     yield "an index out of its dictionary", {"0": column(0, 1, 0, 2, 0)}, {}
@@ -447,7 +490,7 @@ def bad_streams():
                         ("context 5", b"\x05\x05" + TABLE), ("counts that add up to 33", b"\x05\x00\x03\x10\x08\x09"),
                         ("counts that add up to 31", b"\x05\x00\x03\x10\x08\x07"),
                         ("a count of 2^64 - 1", b"\x05\x00\x04\x10\x10\x01" + put_varint((1 << 64) - 1)),
-                        ("233 tokens", b"\x05\x00" + put_varint(233) + b"\x20" + bytes(232)),
+                        ("233 tokens", b"\x05\x00" + put_varint(233) + bytes(COUNTS) + bytes(230)),
                         ("no table", b"\x05\x00\x00"),
                         ("a context without a table", b"\x05\x02\x00" + TABLE),
                         ("field context of another scope", b"\x05\x04\x07" + TABLE * 8),
