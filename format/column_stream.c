@@ -55,8 +55,8 @@ static __attribute__((noinline)) uint64_t read_one(const struct tape_column_stre
 }
 
 /* The context of value i, of which the token before is last. */
-INLINE unsigned find_context(unsigned kind, const uint32_t *owner, const uint8_t *beside,
-                             uint32_t i, uint8_t last)
+INLINE unsigned find_context(unsigned kind, const uint32_t *owner, const uint8_t *beside, size_t i,
+                             uint8_t last)
 {
     int first;
     unsigned class = tape_token_class[last];
@@ -88,7 +88,8 @@ INLINE uint64_t read_lanes(const tape_tans_entry (*restrict entries)[TAPE_TANS_S
     const uint8_t *at = stream->at, *beside = context->beside;
     const uint32_t *owner = context->owner;
     uint64_t readable = (uint64_t)(stream->readable - at) * 8;
-    uint32_t i = 0, a = states[0], b = states[1], c = states[2], d = states[3];
+    uint64_t a = states[0], b = states[1], c = states[2], d = states[3];
+    size_t i = 0; /* wide, as the lanes: addresses need no widening then */
     uint8_t last = 0;
     unsigned met = 0;
     for (; i + 2 * TAPE_TANS_LANES <= count && position + FOUR_MOST_BITS <= readable;
@@ -108,7 +109,7 @@ INLINE uint64_t read_lanes(const tape_tans_entry (*restrict entries)[TAPE_TANS_S
             uint64_t bits = peek(at, position);                                                    \
             unsigned extra = tape_tans_extra(entry);                                               \
             position += tape_tans_total(entry);                                                    \
-            (state) = tape_tans_base(entry) + ((uint32_t)(bits >> extra) & tape_tans_mask(entry)); \
+            (state) = tape_tans_base(entry) + (bits >> extra & tape_tans_mask(entry));             \
             values[i + (lane)] = (int64_t)(tape_token_base[last] + low_bits(bits, extra));         \
         }                                                                                          \
     } while (0)
@@ -118,7 +119,8 @@ INLINE uint64_t read_lanes(const tape_tans_entry (*restrict entries)[TAPE_TANS_S
         LANE(3, d);
 #undef LANE
     }
-    states[0] = a, states[1] = b, states[2] = c, states[3] = d;
+    states[0] = (uint32_t)a, states[1] = (uint32_t)b;
+    states[2] = (uint32_t)c, states[3] = (uint32_t)d;
     for (; i < count && position <= readable; i++) {
         unsigned which = find_context(kind, owner, beside, i, last);
         uint32_t *state = &states[i % TAPE_TANS_LANES];
