@@ -12,6 +12,9 @@ enum {
     FAMILY_MAX = 16, /* templates that differ in strings only, before they get one in common */
     OWN_ROWS = 64,   /* with fewer rows in a block such a template is not kept */
     IDLE_BLOCKS = 64,
+    TRIES_MAX =
+        128, /* of templates for one text, and of joins for one shape: what more would find */
+    JOINS_MAX = 32, /* is not worth the time that a hostile venue could make it take */
     CROWDED = TAPE_PACK_CACHE_MAX - 128,
 };
 
@@ -39,15 +42,19 @@ static struct tape_pack_template **bucket_of(struct tape_pack_cache *cache, uint
 struct tape_pack_template *tape_pack_cache_find(struct tape_pack_cache *cache,
                                                 const struct tape_pack_text *text)
 {
+    uint32_t tries = 0;
     for (int tier = 0; tier < TIERS; tier++) {
         if ((size_t)(text->to - text->from) < tier_bytes[tier])
             continue;
         uint32_t prefix = hash_prefix(text->from, tier);
         struct tape_pack_template **first = bucket_of(cache, prefix);
-        for (struct tape_pack_template **at = first; *at != NULL; at = &(*at)->next) {
+        for (struct tape_pack_template **at = first; *at != NULL && tries < TRIES_MAX;
+             at = &(*at)->next) {
             struct tape_pack_template *found = *at;
-            if (found->prefix != prefix ||
-                !tape_pack_template_match(found, text->from, text->to, text->bodies))
+            if (found->prefix != prefix)
+                continue;
+            tries++;
+            if (!tape_pack_template_match(found, text->from, text->to, text->bodies))
                 continue;
             if (at != first && !found->wild) {
                 *at = found->next;
@@ -141,10 +148,14 @@ static int same_shape(const struct tape_pack_shape *one, const struct tape_pack_
 static struct tape_pack_template *find_wider(struct tape_pack_cache *cache, uint64_t family,
                                              int free_scalars, int *stuck)
 {
+    uint32_t joins = 0;
     for (uint32_t i = 0; i < cache->count; i++) {
         struct tape_pack_template *known = cache->all[i];
-        if (known->family != family || known->superseded || (free_scalars && !known->wild) ||
-            !tape_pack_shape_join(&known->shape, &cache->read, free_scalars, &cache->joint[0]))
+        if (known->family != family || known->superseded || (free_scalars && !known->wild))
+            continue;
+        if (joins++ == JOINS_MAX)
+            return NULL;
+        if (!tape_pack_shape_join(&known->shape, &cache->read, free_scalars, &cache->joint[0]))
             continue;
         if (!same_shape(&known->shape, &cache->joint[0]))
             return known;
@@ -259,6 +270,8 @@ void tape_pack_cache_end_block(struct tape_pack_cache *cache)
         int useless = known->superseded || (fresh && known->row_count < 2) || idle > IDLE_BLOCKS ||
                       (idle > 0 && cache->count > CROWDED);
         if (!useless) {
+            if (idle > 0)
+                tape_pack_template_release(known);
             cache->all[kept++] = known;
             continue;
         }

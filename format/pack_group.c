@@ -8,6 +8,8 @@
 enum {
     BUCKETS = 1024,
     LIKENESS_BYTES = 16,
+    TEXTS_MAX = 4096,    /* groups; what comes then goes where no reader may pass over it */
+    KEPT_ROWS = 4096,    /* arrays of more are not kept from block to block */
     HEAD_BUCKETS = 4096, /* the most frequent heads are found at once, all others by a search */
 };
 
@@ -39,6 +41,11 @@ void tape_pack_groups_clear(struct tape_pack_groups *groups)
         struct tape_pack_group *group = &groups->all[i];
         uint32_t *rows = group->template_ == NULL ? group->rows : NULL;
         uint32_t room = group->template_ == NULL ? group->row_room : 0;
+        if (room > KEPT_ROWS) {
+            free(rows);
+            rows = NULL;
+            room = 0;
+        }
         memset(group, 0, sizeof *group);
         group->rows = rows;
         group->row_room = room;
@@ -114,6 +121,11 @@ int tape_pack_groups_add_text(struct tape_pack_groups *groups, const uint8_t *bo
                               uint32_t name, uint32_t name_bytes)
 {
     uint64_t likeness = likeness_of(record, bodies, naming);
+    if (groups->count >= TEXTS_MAX) {
+        likeness = 0;
+        naming = TAPE_PACKED_UNNAMED;
+        name_bytes = 0;
+    }
     uint32_t *bucket = &groups->buckets[(likeness >> 20) % BUCKETS];
     for (uint32_t at = *bucket; at != 0; at = groups->all[at - 1].next) {
         struct tape_pack_group *group = &groups->all[at - 1];

@@ -166,16 +166,12 @@ void tape_pack_template_free(struct tape_pack_template *template_)
 {
     if (template_ == NULL)
         return;
-    for (uint32_t i = 0; i < template_->slot_count; i++) {
-        free(template_->slots[i].values);
-        free(template_->slots[i].decimals);
-    }
+    tape_pack_template_release(template_);
     tape_pack_shape_free(&template_->shape);
     free(template_->literals);
     free(template_->steps);
     free(template_->slots);
     free(template_->scopes);
-    free(template_->rows);
     free(template_);
 }
 
@@ -186,6 +182,21 @@ void tape_pack_template_clear(struct tape_pack_template *template_)
     for (uint32_t i = 0; i < template_->scope_count; i++)
         template_->scopes[i].count = template_->scopes[i].running = 0;
     template_->row_count = 0;
+}
+
+void tape_pack_template_release(struct tape_pack_template *template_)
+{
+    for (uint32_t i = 0; i < template_->slot_count; i++) {
+        struct tape_pack_slot *slot = &template_->slots[i];
+        free(slot->values);
+        free(slot->decimals);
+        slot->values = NULL;
+        slot->decimals = NULL;
+        slot->count = slot->room = 0;
+    }
+    free(template_->rows);
+    template_->rows = NULL;
+    template_->row_count = template_->row_room = 0;
 }
 
 int tape_pack_slot_grow(struct tape_pack_slot *slot)

@@ -78,8 +78,10 @@ struct tape_pack_template {
 struct tape_pack_template *tape_pack_template_new(struct tape_pack_shape *shape, int naming);
 void tape_pack_template_free(struct tape_pack_template *template_);
 
-/* tape_pack_template_clear(template): forgets its rows. */
+/* tape_pack_template_clear(template): forgets its rows. tape_pack_template_release(template): and
+ * gives their memory back. */
 void tape_pack_template_clear(struct tape_pack_template *template_);
+void tape_pack_template_release(struct tape_pack_template *template_);
 
 /* tape_pack_slot_grow(slot): room for more values; 0 when memory is short. */
 int tape_pack_slot_grow(struct tape_pack_slot *slot);
