@@ -260,13 +260,14 @@ tape_summariser_counts(const struct tape_summariser *summariser, size_t *length)
 {
     struct tape_summariser *own = (struct tape_summariser *)summariser; /* only its scratch room */
     size_t used = 0;
+    uint32_t room = own->slots_used ? own->slots_used : 1; /* none is a count, too */
     *length = 0;
-    if (own->counts_room < own->slots_used) {
-        void *grown = realloc(own->counts, own->slots_used * sizeof *own->counts);
+    if (own->counts_room < room) {
+        void *grown = realloc(own->counts, room * sizeof *own->counts);
         if (!grown)
             return NULL;
         own->counts = grown;
-        own->counts_room = own->slots_used;
+        own->counts_room = room;
     }
     for (uint32_t i = 0; i < own->slots_used; i++) {
         const struct tape_summary_slot *slot = &own->slots[i];

@@ -197,6 +197,7 @@ struct tape_prune_live *tape_prune_live_start(const struct tape_prune_live_optio
         .hooks = {note, take_index, give_index, say, stopped, pruner},
         .files = options->store,
         .clock = &pruner->clock,
+        .base = {.wants_reserve = 1},
     };
     if (pruner->archive != NULL &&
         tape_thread_start(&pruner->thread, "tape-pruner", run, pruner, error) == 0)

@@ -247,49 +247,54 @@ static size_t write_note(const struct tape_prune_run *run,
 
 /* ---- deleting ---- */
 
-/* 1 when a note says already that it goes: the run before was cut short behind it. */
-static int is_noted(struct tape_prune_run *run, uint32_t sequence)
+static int64_t ask_number(struct tape_index *index, const char *sql,
+                          const struct tape_prune_candidate *candidate, int64_t fallback)
 {
     sqlite3_stmt *statement = NULL;
-    struct tape_index *index =
-        run->noted == sequence ? NULL : run->hooks.take_index(run->hooks.context);
-    int noted = run->noted == sequence;
-    if (index &&
-        sqlite3_prepare_v2(tape_index_handle(index), "SELECT 1 FROM pruned WHERE segment_id = ?1",
-                           -1, &statement, NULL) == SQLITE_OK) {
-        sqlite3_bind_int64(statement, 1, sequence);
-        noted = sqlite3_step(statement) == SQLITE_ROW;
+    int64_t number = fallback;
+    if (sqlite3_prepare_v2(tape_index_handle(index), sql, -1, &statement, NULL) == SQLITE_OK) {
+        sqlite3_bind_int64(statement, 1, candidate->entry.sequence);
+        if (sqlite3_bind_parameter_count(statement) > 1)
+            sqlite3_bind_int64(statement, 2, (int64_t)candidate->info.next_ordinal);
+        if (sqlite3_step(statement) == SQLITE_ROW)
+            number = sqlite3_column_int64(statement, 0);
     }
     sqlite3_finalize(statement);
-    if (index)
-        run->hooks.give_index(run->hooks.context, index);
+    return number;
+}
+
+/* 1 when a note says already that it goes: the run before was cut short behind it. Else its
+ * messages are counted, where its footer does not. */
+static int is_noted(struct tape_prune_run *run, struct tape_prune_candidate *candidate)
+{
+    if (run->noted == candidate->entry.sequence)
+        return 1;
+    struct tape_index *index = run->hooks.take_index(run->hooks.context);
+    if (index == NULL)
+        return 0;
+    int noted = ask_number(index, "SELECT 1 FROM pruned WHERE segment_id = ?1", candidate, 0) == 1;
+    if (candidate->messages < 0)
+        candidate->messages = ask_number(
+            index, "SELECT messages FROM segment WHERE segment_id = ?1 AND next_ordinal = ?2",
+            candidate, -1);
+    run->hooks.give_index(run->hooks.context, index);
     return noted;
 }
 
-static void drop_base(struct tape_prune_run *run)
-{
-    tape_index_close(run->base);
-    run->base = NULL;
-}
-
-/* From its file; an empty one where nothing was pruned before, or nobody knows what. */
 static int take_base(struct tape_prune_run *run, struct tape_error *error)
 {
     struct tape_error why = {0};
     char words[TAPE_ERROR_TEXT_BYTES + 64];
-    int pending = 0;
-    if (run->base)
-        return 0;
-    run->base = tape_index_open_base(run->archive, &pending, &why);
-    if (run->base)
-        return pending ? tape_index_settle_base(run->archive, error) : 0;
-    if (why.status != TAPE_MISSING) {
+    run->base.archive = run->archive;
+    int status = tape_prune_base_take(&run->base, &why);
+    if (status < 0) {
+        *error = why;
+    } else if (status == 1) {
         snprintf(words, sizeof words, "%s: what was pruned before is forgotten by the index",
                  why.text);
         say(run, "warn", words);
     }
-    run->base = tape_index_open_memory(run->archive, error);
-    return run->base ? 0 : error->status;
+    return status < 0 ? status : 0;
 }
 
 static int remove_files(struct tape_prune_run *run, const struct tape_prune_candidate *candidate,
@@ -312,19 +317,36 @@ static int remove_files(struct tape_prune_run *run, const struct tape_prune_cand
     return 0;
 }
 
-/* An index that cannot be pruned now is pruned when it is opened next. */
+/* An index that cannot be pruned now is pruned with the next step, or when it is opened next. */
 static void prune_index(struct tape_prune_run *run)
 {
     struct tape_error error = {0};
     char words[TAPE_ERROR_TEXT_BYTES + 64];
     struct tape_index *index = run->hooks.take_index(run->hooks.context);
-    int status = index ? tape_index_prune(index, run->base, run->archive, &error) : 0;
+    int status = index ? tape_index_prune(index, run->base.index, run->archive, &error) : 0;
     if (index)
         run->hooks.give_index(run->hooks.context, index);
-    if (status == 0)
-        return;
-    snprintf(words, sizeof words, "%s: brought up to date at the next start", error.text);
-    say(run, "warn", words);
+    if (status < 0 && !run->index_owed) {
+        snprintf(words, sizeof words, "%s: it is pruned later", error.text);
+        say(run, "warn", words);
+    }
+    run->index_owed = status < 0;
+}
+
+static int note_group(struct tape_prune_run *run, struct tape_prune_candidate *group, size_t count,
+                      struct tape_error *error)
+{
+    char body[NOTE_BYTES];
+    for (size_t i = 0; i < count; i++) {
+        if (is_noted(run, &group[i]))
+            continue;
+        size_t bytes = write_note(run, &group[i], body);
+        int status = run->hooks.note(run->hooks.context, body, bytes, error);
+        if (status < 0)
+            return status;
+        run->noted = group[i].entry.sequence;
+    }
+    return 0;
 }
 
 /*
@@ -332,33 +354,33 @@ static void prune_index(struct tape_prune_run *run)
  * not find in the segments any more is saved; the notes are durable; then the files go, oldest
  * first; then the saved base is the one that counts. On a full disk the base is saved when the
  * files have given their room back: a crash between costs what the index knew, never a record.
+ * Takes ${ahead} over.
  */
-static int delete_group(struct tape_prune_run *run, const struct tape_prune_candidate *group,
-                        size_t count, struct tape_error *error)
+static int delete_group(struct tape_prune_run *run, struct tape_prune_candidate *group,
+                        size_t count, struct tape_index *ahead, struct tape_error *error)
 {
-    char body[NOTE_BYTES];
-    int saved = tape_index_save_base(run->base, run->archive, error);
+    struct tape_error full = {0};
+    int saved = tape_prune_base_save(&run->base, ahead, &full);
     int status = saved == TAPE_FULL ? 0 : saved;
-    for (size_t i = 0; status == 0 && i < count; i++) {
-        if (is_noted(run, group[i].entry.sequence))
-            continue;
-        size_t bytes = write_note(run, &group[i], body);
-        status = run->hooks.note(run->hooks.context, body, bytes, error);
-        if (status == 0)
-            run->noted = group[i].entry.sequence;
-    }
+    if (status < 0)
+        *error = full;
+    if (status == 0)
+        status = note_group(run, group, count, error);
     for (size_t i = 0; status == 0 && i < count; i++)
         status = remove_files(run, &group[i], error);
-    if (status == 0 && saved < 0)
-        status = tape_index_save_base(run->base, run->archive, error);
-    if (status == 0)
-        status = tape_index_settle_base(run->archive, error);
-    if (status == 0 && tape_archive_scan(run->archive, error) < 0)
-        status = error->status;
-    if (status < 0)
+    if (status < 0) {
+        tape_index_close(ahead);
         return status;
+    }
+    status = tape_prune_base_move(&run->base, ahead, saved == 0, &full);
+    if (status == TAPE_FULL)
+        say(run, "warn", full.text);
+    else if (status < 0)
+        *error = full;
+    if (tape_archive_scan(run->archive, error) < 0)
+        return error->status;
     prune_index(run);
-    return 0;
+    return status == TAPE_FULL ? 0 : status;
 }
 
 /* The ordinal at which the archive begins once everything up to ${sequence} is gone. */
@@ -382,17 +404,15 @@ static int find_begin(const struct tape_prune_run *run, uint32_t sequence, uint6
                           sequence);
 }
 
-/* 1 when the base stands behind the candidate now; 0 when a message goes on behind it. */
-static int advance(struct tape_prune_run *run, const struct tape_prune_candidate *candidate,
-                   struct tape_error *error)
+/* What will be known when the candidate is gone; as tape_prune_base_ahead. */
+static int look_ahead(struct tape_prune_run *run, const struct tape_prune_candidate *candidate,
+                      struct tape_index **ahead, struct tape_error *error)
 {
     uint64_t until = 0;
     int status = take_base(run, error);
     if (status == 0)
         status = find_begin(run, candidate->entry.sequence, &until, error);
-    if (status == 0 && until == tape_index_pruned_ordinal(run->base))
-        return 1; /* it held no records */
-    return status < 0 ? status : tape_index_advance_base(run->base, run->archive, until, error);
+    return status < 0 ? status : tape_prune_base_ahead(&run->base, until, ahead, error);
 }
 
 static void tell_cut(struct tape_prune_run *run, uint32_t sequence)
@@ -413,12 +433,12 @@ static int delete_oldest(struct tape_prune_run *run, const struct tape_prune_loo
     for (size_t i = 0; i < look->count; i++) {
         if (is_stopped(run))
             return 0;
-        int whole = advance(run, &look->candidates[i], error);
+        struct tape_index *ahead;
+        int whole = look_ahead(run, &look->candidates[i], &ahead, error);
         if (whole == 1) {
-            int status = delete_group(run, look->candidates, i + 1, error);
+            int status = delete_group(run, look->candidates, i + 1, ahead, error);
             return status < 0 ? status : (int)i + 1;
         }
-        drop_base(run);
         if (whole < 0)
             return whole;
     }
@@ -429,6 +449,10 @@ int tape_prune_run_step(struct tape_prune_run *run, struct tape_error *error)
 {
     size_t limit = LOOK_FIRST;
     int deleted, more;
+    run->base.archive = run->archive;
+    tape_prune_base_pay(&run->base);
+    if (run->index_owed && tape_archive_scan(run->archive, error) >= 0)
+        prune_index(run);
     do {
         struct tape_prune_look look = {0};
         deleted = tape_prune_run_look(run, limit, &look, error);
@@ -440,12 +464,10 @@ int tape_prune_run_step(struct tape_prune_run *run, struct tape_error *error)
         tape_prune_look_clear(&look);
         limit *= 2;
     } while (more);
-    if (deleted < 0)
-        drop_base(run);
     return deleted;
 }
 
 void tape_prune_run_clear(struct tape_prune_run *run)
 {
-    drop_base(run);
+    tape_prune_base_clear(&run->base);
 }

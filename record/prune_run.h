@@ -9,6 +9,7 @@
 #include "format/error.h"
 #include "format/index.h"
 #include "record/prune.h"
+#include "record/prune_base.h"
 
 struct tape_store;
 
@@ -25,8 +26,7 @@ struct tape_prune_hooks {
 };
 
 /*
- * Zero-initialise, set archive, limits and hooks; tape_prune_run_clear() at the end. Invariants:
- * base is what was known at the end of what was deleted, NULL when it has to be read from its file;
+ * Zero-initialise, set archive, limits and hooks; tape_prune_run_clear() at the end. Invariant:
  * noted is the newest segment whose note is durable and whose files may still be there.
  */
 struct tape_prune_run {
@@ -36,7 +36,8 @@ struct tape_prune_run {
     struct tape_store *files;       /* NULL, or whose files lock is held around each deletion */
     struct tape_prune_clock *clock; /* NULL: the machine's clock is believed */
     struct tape_prune_place place;  /* as it was looked at last */
-    struct tape_index *base;
+    struct tape_prune_base base;    /* its archive is set by the first step */
+    int index_owed;                 /* it could not be pruned, which is tried again */
     uint32_t noted, told_cut;
     uint64_t deleted_segments, deleted_bytes, deleted_records;
 };
