@@ -364,9 +364,10 @@ def reading(bench, lines, archives):
     peers = [(name.split()[0] + " -dc", [name.split()[0], "-dc", bench.scratch / f"peer{name.replace(' ', '')}"])
              for name, _ in LINE_PEERS]
     asked = [(f"{words}, as text", ["text", archive, 3]) for words, archive in archives]
+    asked += [(f"{words}, as columns", ["columns", archive, 3]) for words, archive in archives]
     if stream:
-        asked.append((f"of packed only {stream}", ["text", archives[1][1], 3, stream]))
-    sums = set()
+        asked += [(f"packed, {stream} as {form}", [form, archives[1][1], 3, stream]) for form in ("text", "columns")]
+    sums = {}
     for turn in range(1 if bench.quick else 3):
         for name, command in peers:
             told.setdefault(name, []).append(run_to(command))
@@ -374,8 +375,8 @@ def reading(bench, lines, archives):
             found = in_memory(*words)
             told.setdefault(name, []).extend(ns / 1e9 for ns in found["cpu_ns"][turn > 0:])
             if len(words) == 3:
-                sums.add(found["sum"])
-    return told, len(sums) == 1
+                sums.setdefault(words[0], set()).add((found["messages"], found["sum"]))
+    return told, all(len(found) == 1 for found in sums.values())
 
 
 def print_speeds(title, told, messages):
@@ -400,7 +401,7 @@ def packed(bench):
     print_speeds("writing", writing(bench, lines, hot, cold_cpu), messages)
     print()
     told, is_same = reading(bench, lines, (("hot", hot), ("packed", warm), ("cold", cold)))
-    print_speeds("reading, every byte summed", told, messages)
+    print_speeds("reading, every byte or value summed", told, messages)
     print("the same sum of hot, packed and cold" if is_same else "SUMS DIFFER")
 
 
