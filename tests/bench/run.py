@@ -349,11 +349,11 @@ def a_stream(lines):
 def writing(bench, lines, hot, cold_cpu):
     """Name -> CPU seconds of each pass, peers and ours in turn."""
     told = {}
-    for turn in range(1 if bench.quick else 3):
+    for _ in range(1 if bench.quick else 3):
         for name, command in LINE_PEERS:
             told.setdefault(name, []).append(run_to(command + [lines]))
         told.setdefault("pack in memory, verified", []).extend(
-            ns / 1e9 for ns in in_memory("pack", "warm", hot, 3)["cpu_ns"][turn > 0:])
+            ns / 1e9 for ns in in_memory("pack", "warm", hot, 3)["cpu_ns"][1:])
         told.setdefault("tape-record --pack, all of it", []).append(packed_copy(hot, bench.scratch / "again"))
     told["tape-record --pack --level=cold"] = [cold_cpu]
     return told
@@ -363,17 +363,17 @@ def reading(bench, lines, archives):
     told, stream = {}, a_stream(lines)
     peers = [(name.split()[0] + " -dc", [name.split()[0], "-dc", bench.scratch / f"peer{name.replace(' ', '')}"])
              for name, _ in LINE_PEERS]
-    asked = [(f"{words}, as text", ["text", archive, 3]) for words, archive in archives]
-    asked += [(f"{words}, as columns", ["columns", archive, 3]) for words, archive in archives]
+    asked = [(f"{words}, as text", ["text", archive, 4]) for words, archive in archives]
+    asked += [(f"{words}, as columns", ["columns", archive, 4]) for words, archive in archives]
     if stream:
-        asked += [(f"packed, {stream} as {form}", [form, archives[1][1], 3, stream]) for form in ("text", "columns")]
+        asked += [(f"packed, {stream} as {form}", [form, archives[1][1], 4, stream]) for form in ("text", "columns")]
     sums = {}
-    for turn in range(1 if bench.quick else 3):
+    for _ in range(1 if bench.quick else 3):
         for name, command in peers:
             told.setdefault(name, []).append(run_to(command))
         for name, words in asked:
             found = in_memory(*words)
-            told.setdefault(name, []).extend(ns / 1e9 for ns in found["cpu_ns"][turn > 0:])
+            told.setdefault(name, []).extend(ns / 1e9 for ns in found["cpu_ns"][1:])
             if len(words) == 3:
                 sums.setdefault(words[0], set()).add((found["messages"], found["sum"]))
     return told, all(len(found) == 1 for found in sums.values())
@@ -438,7 +438,7 @@ def mixed(bench):
 
 def record_beside(bench, backlog, rate, *words):
     """One capture of stamped messages that goes on in a copy of backlog: what was told, CPU, segments packed."""
-    archive, count = bench.scratch / "beside", rate * (2 if bench.quick else 5)
+    archive, count = bench.scratch / "beside", rate * (2 if bench.quick else 4)
     shutil.rmtree(archive, ignore_errors=True)
     shutil.copytree(backlog, archive)
     process, port = bench.sender(count, "--rate", rate)
@@ -483,7 +483,7 @@ SECTIONS = {f.__name__: f for f in (backlog, instructions, latency, stamps, conn
 def machine():
     model = re.search(r"model name\s*:\s*(.*)", pathlib.Path("/proc/cpuinfo").read_text())
     return (f"{os.cpu_count()} cores of {model.group(1) if model else platform.machine()}, Linux {platform.release()}, "
-            f"{time.strftime('%Y-%m-%d')}")
+            f"{time.strftime('%Y-%m-%d')}, load {os.getloadavg()[0]:.1f}")
 
 
 def main():
