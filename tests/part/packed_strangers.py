@@ -366,7 +366,42 @@ def program_of(nodes, columns):
     return dict(gone, program=nodes, dictionary=columns, template=b"\x01\x00")
 
 
+def pool_of(size):
+    """A dictionary with an entry that nobody uses fills the pool up to this size."""
+    start = GOOD["dictionary"].replace(b"\x00\x02", b"\x00\x03")
+    rest = size - len(b"".join(GOOD.values())) - 3  # its length has three bytes
+    expect(1 << 14 <= rest < 1 << 21, "a length of three bytes")
+    return {"dictionary": start + put_varint(rest) + bytes(rest)}, {"wrap": sized(*[None] * 5, plain=False)}
+
+
+def values_of(count, spare):
+    """A template of so many numbers, all 0, and raw bytes enough for them but for `spare` bytes a row."""
+    padding = 0
+    while raw_of([b"0" * count + b"p" * padding] * 3) < 2 * 3 * count:
+        padding += 1
+    text = b"0" * count + b"p" * (padding - spare)
+    nodes = b"\x02" * count + literal(b"p" * (padding - spare))
+    return program_of(nodes, (b"\x00\x00" + column(0, 0)) * count), {
+        "text": b"hello", "bits": b"", "raw": raw_of([text] * 3)}
+
+
+def edges():
+    """Blocks that just keep a rule."""
+    plain, empty = {"text": b"hello", "bits": b""}, [b"p" * 60] * 3
+    yield "a pool as large as may be", *pool_of(2 * RAW_BYTES + 65536)
+    yield "a dictionary for nothing", program_of(
+        b"\x04\x03\x00" + literal(b"p" * 60), column(0, 0) + b"\x00\x01\x00"), dict(plain, raw=raw_of(empty))
+    yield "a list in four lists", program_of(
+        nested(4) + literal(b"p" * 60), column(0, 0) + b"\x00\x00"), dict(plain, raw=raw_of(empty))
+    yield "4096 nodes", program_of(literal(b"p") * 4096, b""), dict(plain, raw=raw_of([b"p" * 4096] * 3))
+    yield "no nodes", program_of(b"", b""), dict(plain, raw=raw_of([b""] * 3))
+    yield "values for half the raw bytes", *values_of(100, 0)
+    yield "a name of 255 bytes", {"text": b"\x00\x01" + put_varint(255) + b"n" * 255}, {}
+    yield "a step of 2^64 - 1", {"2": column(0, 1, (1 << 64) - 1, 0, (1 << 64) - 2, step=(1 << 64) - 1)}, {}
+
+
 def bad_areas():
+    yield "a pool of a byte too many", *pool_of(2 * RAW_BYTES + 65537)
     end = GOOD["9"]
     yield "bits beyond the payload", {}, {"wrap": sized(2000, None, None, None, None)}
     yield "a byte after the pool", {"9": end + b"\x00"}, {}
@@ -377,7 +412,7 @@ def bad_areas():
     yield "a byte too few of the pool", {"9": end[:-1]}, {}
     yield "an empty pool", dict.fromkeys(GOOD, b""), {}
     yield "a pool stored in more bytes than it has", {}, {"wrap": sized(None, None, None, 20, None)}
-    yield "a pool of other bytes than its frame says", {}, {"wrap": sized(None, None, None, 3000, None, plain=False)}
+    yield "a pool of other bytes than its frame says", {}, {"wrap": sized(None, None, None, 900, None, plain=False)}
     yield "a pool too large", {}, {"wrap": sized(None, None, None, 2 * RAW_BYTES + 65537, None)}
     yield "a text too large", {}, {"wrap": sized(None, RAW_BYTES + 1, None, None, None)}
     yield "a text that is no frame", {}, {"wrap": sized(None, 9, None, None, None)}
@@ -430,16 +465,15 @@ def bad_programs():
     yield "more text than bytes", elements, {"text": b"hello", "bits": b""}
     elements = program_of(b"\x04" + literal(b"q") + b"\x00", column(0, 1, 1 << 63, 1 << 63, 0))
     yield "counts that add up to 2^64", elements, {"text": b"hello", "bits": b""}
-    short = program_of(b"\x04\x02\x00", column(0, 1, 99, 99, 99) + b"\x00\x00" + column(0, 0))
-    yield "more values than raw bytes / 2", short, {"text": b"hello", "bits": b"", "raw": 590}
+    yield "more values than raw bytes / 2", *values_of(100, 1)
 
 
 def bad_slots():
     yield "a dictionary of nothing", {"dictionary": b"\x00\x00"}, {}
     empty = program_of(b"\x04\x03\x00" + literal(b"p" * 60), column(0, 0) + b"\x00\x00")
-    yield "a dictionary of nothing for nothing", empty, {"text": b"hello", "bits": b"", "raw": raw_of([b"p" * 60] * 3)}
-    yield "a dictionary of two entries for nothing", dict(empty, dictionary=column(0, 0) + b"\x00\x02\x00\x00"), {
-        "text": b"hello", "bits": b"", "raw": raw_of([b"p" * 60] * 3)}
+    plain = {"text": b"hello", "bits": b"", "raw": raw_of([b"p" * 60] * 3)}
+    yield "a dictionary of nothing for nothing", empty, plain
+    yield "two entries for nothing", dict(empty, dictionary=column(0, 0) + b"\x00\x02\x00\x00"), plain
     many = program_of(b"\x04" + literal(b"qq") + b"\x03\x00",
                       column(0, 1, 65537, 0, 0) + b"\x00" + put_varint(65537) + bytes(65537) + column(0, 0))
     yield "a dictionary of 65537 entries", many, {"text": b"hello", "bits": b"", "raw": raw_of(
@@ -487,7 +521,8 @@ def bad_streams():
     swapped = [COUNTS[1], COUNTS[0]] + COUNTS[2:]
     for name, table in (("tables of 16 states", b"\x04\x00\x01\x10"),
                         ("tables of 4096 states", b"\x0c\x00\x01" + put_varint(4096)),
-                        ("context 5", b"\x05\x05" + TABLE), ("counts that add up to 33", b"\x05\x00\x03\x10\x08\x09"),
+                        ("context 5", b"\x05\x05" + TABLE),
+                        ("counts that add up to 33", b"\x05\x00\x03\x10\x08\x09"),
                         ("counts that add up to 31", b"\x05\x00\x03\x10\x08\x07"),
                         ("a count of 2^64 - 1", b"\x05\x00\x04\x10\x10\x01" + put_varint((1 << 64) - 1)),
                         ("233 tokens", b"\x05\x00" + put_varint(233) + bytes(COUNTS) + bytes(230)),
@@ -522,13 +557,22 @@ def hostile_blocks(scratch):
     wanted = ["%d %d %d %d %d %s" % (i, *record[:4], record[4].hex()) for i, record in enumerate(GOOD_RECORDS)]
     expect_equal(theirs([good]), [wanted], "the good block, by the stand-alone reader")
     expect_equal(ours([good]), [wanted], "the good block")
+    most = [("65536 " + make.__name__, make(65536)) for make in (many_heads, many_groups, many_nodes)]
+    names, blocks = zip(*((name, hostile(parts, **others)) for name, parts, others in edges()), *most)
+    for name, a, b in zip(names, theirs(blocks), ours(blocks)):
+        expect(a is not None, "%s: the stand-alone reader calls it corrupt" % name)
+        expect(a == b, "%s: block_records gives other records, or none" % name)
     cases = [one for kind in (bad_areas, bad_heads, bad_programs, bad_slots, bad_columns, bad_streams)
              for one in kind()]
     blocks = [hostile(parts, **others) for _, parts, others in cases]
     blocks.append(Block(3, 30, [START_NS], assemble(b"", b"hello", b"\x01\x01\x01\x01\x81\x00" + column(0, 0) * 2 +
                                                     b"\x01\x00\x00" + column(0, 1, 5))))
+    names = [one[0] for one in cases] + ["codec 3 without a template"]
+    for what, make in (("heads", many_heads), ("groups", many_groups), ("nodes", many_nodes)):
+        names.append("65537 " + what)
+        blocks.append(make(65537))
+    names.append("a body of more than 16 MiB")
     blocks.append(long_body())
-    names = [one[0] for one in cases] + ["codec 3 without a template", "a body of more than 16 MiB"]
     for name, a, b in zip(names, theirs(blocks), ours(blocks)):
         expect(a is None, "%s: the stand-alone reader calls it good" % name)
         expect(b is None, "%s: block_records calls it good" % name)
@@ -541,6 +585,38 @@ def hostile_blocks(scratch):
     expect(b"".join(m.payload + b"\n" for m in read_archive.messages(archive)) == payloads, "and so does the other")
     expect_equal([place.verdict for place in archive.places], ["corrupt"] * (len(blocks) - 1), "damaged places")
     expect("%d" % (len(blocks) - 1) in said, "verify tells of them:\n" + said)
+
+
+def records_of(codec, texts, pool, text=b""):
+    """A block of one record for each text, all at one time."""
+    stamps = [START_NS] * len(texts)
+    raw = packed_maker.codec_0_bytes([(START_NS, 1, 1, 1, text) for text in texts], START_NS)
+    return Block(codec, raw, stamps, assemble(b"", text, pool))
+
+
+def many_heads(count):
+    heads = b"\x01\x01\x01\x00\x00" * count
+    pool = put_varint(count) + heads + column(0, 0) * 2 + b"\x01\x00\x00" + column(0, 0)
+    return records_of(2, [b""] * count, pool)
+
+
+def many_groups(count):
+    heads = b"".join(b"\x01\x01\x01\x00" + put_varint(i) for i in range(count))
+    order = column(1, 1, 0, *[1] * (count - 1), base=0)
+    if count > read_archive.HEADS_MAX:  # a head more than may be is told before: give the last one no head
+        heads, order = heads[:-len(b"\x01\x01\x01\x00" + put_varint(count - 1))], column(0, 0)
+    pool = put_varint(min(count, read_archive.HEADS_MAX)) + heads + order + column(0, 0) + put_varint(count)
+    pool += (b"\x00\x00" + column(1, 0, base=4)) * count
+    return records_of(2, [b"text"] * count, pool, b"text" * count)
+
+
+def many_nodes(count):
+    """In as many templates as they need, a literal each."""
+    parts = [min(4096, count - at) for at in range(0, count, 4096)]
+    heads = b"".join(b"\x01\x01\x01\x00" + put_varint(i) for i in range(len(parts)))
+    pool = put_varint(len(parts)) + heads + column(1, 1, 0, *[1] * (len(parts) - 1), base=0) + column(0, 0)
+    pool += put_varint(len(parts)) + b"".join(b"\x01\x00" + b"\x01\x01p" * part + b"\x00" for part in parts)
+    return records_of(3, [b"p" * part for part in parts], pool)
 
 
 def long_body():
