@@ -66,13 +66,87 @@ static void undo(struct tape_pack_template *template_)
     }
 }
 
+static inline int same_short(const uint8_t *text, const struct tape_pack_step *step)
+{
+    return ((load(text) ^ step->word) & step->mask) == 0;
+}
+
 typedef const uint8_t *read_number(const uint8_t *from, struct tape_pack_number *number);
+
+/* Takes elements of a list of pairs off the front, as many as are of the usual form; *at moves
+ * behind the last one's comma, or to what else follows it. Returns how many. */
+typedef uint32_t read_pairs(const struct tape_pack_step *steps, const uint8_t **at);
+
+static inline uint32_t read_no_pairs(const struct tape_pack_step *steps, const uint8_t **at)
+{
+    (void)steps;
+    (void)at;
+    return 0;
+}
+
+#ifdef TAPE_PACK_NUMBER_WIDE
+static inline void put_pair(struct tape_pack_slot *slot, uint32_t i, int64_t value,
+                            unsigned decimals)
+{
+    slot->values[i] = value;
+    slot->decimals[i] = (uint8_t)decimals;
+}
+
+/* Both numbers are found in one load of 32 bytes: the second does not wait for the first. */
+TAPE_PACK_NUMBER_INLINE uint32_t read_pairs_wide(const struct tape_pack_step *steps,
+                                                 const uint8_t **position)
+{
+    struct tape_pack_slot *one = steps[0].slot, *other = steps[1].slot;
+    const __m256i zeros = _mm256_set1_epi8('0'), nines = _mm256_set1_epi8(9);
+    const uint8_t *at = *position;
+    uint32_t i = one->count, room = one->room < other->room ? one->room : other->room;
+    for (; i < room && same_short(at, &steps[0]); i++) {
+        struct tape_pack_number_span first, second;
+        const uint8_t *from = at + steps[0].bytes;
+        __m256i digits =
+            _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(const void *)from), zeros);
+        __m256i plain = _mm256_cmpeq_epi8(_mm256_min_epu8(digits, nines), digits);
+        unsigned others = ~(unsigned)_mm256_movemask_epi8(plain);
+        if (!tape_pack_number_measure(from, others, &first) ||
+            !same_short(from + first.bytes, &steps[1]))
+            break;
+        unsigned behind = first.bytes + steps[1].bytes; /* at most 15 + 8 */
+        const uint8_t *next = from + behind;
+        if (!tape_pack_number_measure(next, others >> behind, &second) ||
+            !same_short(next + second.bytes, &steps[2]))
+            break;
+        __m128i next_digits =
+            _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)next), _mm_set1_epi8('0'));
+        put_pair(one, i, tape_pack_number_join_wide(_mm256_castsi256_si128(digits), &first),
+                 first.fraction);
+        put_pair(other, i, tape_pack_number_join_wide(next_digits, &second), second.fraction);
+        at = next + second.bytes + steps[2].bytes;
+        if (*at != ',') {
+            i++;
+            break;
+        }
+        at++;
+    }
+    uint32_t read = i - one->count;
+    one->count = other->count = i;
+    *position = at;
+    return read;
+}
+#endif
+
+static inline int close_list(struct tape_pack_template *template_,
+                             const struct tape_pack_step *step, const uint8_t *at,
+                             uint32_t elements)
+{
+    template_->scopes[step->scope].running += elements;
+    return *at == ']' && push(step->slot, elements);
+}
 
 /* Where the text ends after all steps, or NULL. Nothing here looks where the record ends: the text
  * goes on with other bytes or with a zero, which no step takes, and the caller looks at the end. */
 static inline __attribute__((always_inline)) const uint8_t *
 run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
-    const uint8_t *bodies, read_number *read)
+    const uint8_t *bodies, read_number *read, read_pairs *pairs)
 {
     const struct tape_pack_step *step = template_->steps;
     uint32_t outer[TAPE_PACKED_DEPTH_MAX + 1], depth = 0, elements = 0;
@@ -94,9 +168,8 @@ run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
                 step = step->jump;
                 continue;
             }
-            if (*at != ']' || !push(step->slot, elements))
+            if (!close_list(template_, step, at, elements))
                 return NULL;
-            template_->scopes[step->scope].running += elements;
             elements = outer[--depth];
         } else if (step->action == TAPE_PACK_DO_LIST) {
             if (*at == ']') {
@@ -106,7 +179,14 @@ run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
                 continue;
             }
             outer[depth++] = elements;
-            elements = 0;
+            elements = step->pairs ? pairs(step + 1, &at) : 0;
+            if (elements > 0 && at[-1] != ',') { /* no element ends with one */
+                if (!close_list(template_, step, at, elements))
+                    return NULL;
+                elements = outer[--depth];
+                step = step->jump;
+                continue;
+            }
         } else if (step->action == TAPE_PACK_DO_END) {
             return at;
         } else if (step->action == TAPE_PACK_DO_TIME) {
@@ -127,14 +207,14 @@ static TAPE_PACK_NUMBER_TARGET const uint8_t *run_wide(struct tape_pack_template
                                                        const uint8_t *text, const uint8_t *end,
                                                        const uint8_t *bodies)
 {
-    return run(template_, text, end, bodies, tape_pack_number_read_wide);
+    return run(template_, text, end, bodies, tape_pack_number_read_wide, read_pairs_wide);
 }
 #endif
 
 static const uint8_t *run_plain(struct tape_pack_template *template_, const uint8_t *text,
                                 const uint8_t *end, const uint8_t *bodies)
 {
-    return run(template_, text, end, bodies, tape_pack_number_read);
+    return run(template_, text, end, bodies, tape_pack_number_read, read_no_pairs);
 }
 
 static const uint8_t *run_best(struct tape_pack_template *template_, const uint8_t *text,

@@ -16,7 +16,7 @@
 extern "C" {
 #endif
 
-enum { TAPE_PACK_READ_AHEAD = 32 }; /* so many bytes behind a text are loaded, never used */
+enum { TAPE_PACK_READ_AHEAD = 64 }; /* so many bytes behind a text are loaded, never used */
 
 static const int64_t tape_pack_number_tens[19] = {1,
                                                   10,
@@ -130,10 +130,34 @@ static inline const uint8_t *tape_pack_number_read(const uint8_t *from,
 #define TAPE_PACK_NUMBER_WIDE   1
 #define TAPE_PACK_NUMBER_TARGET __attribute__((target("avx2,bmi,bmi2")))
 
-/* tape_pack_number_read_wide(from, number): the same, sixteen bytes at a time; what is longer or
- * negative goes the slow way. Only where the processor has AVX2 and BMI2. */
-static inline __attribute__((always_inline)) TAPE_PACK_NUMBER_TARGET const uint8_t *
-tape_pack_number_read_wide(const uint8_t *from, struct tape_pack_number *number)
+#define TAPE_PACK_NUMBER_INLINE static inline __attribute__((always_inline)) TAPE_PACK_NUMBER_TARGET
+
+/* How a number's bytes fall: whole digits and, behind a point, a fraction. */
+struct tape_pack_number_span {
+    unsigned whole, fraction, bytes;
+};
+
+/* tape_pack_number_measure(at, others, span): others has a bit for each of the bytes from ${at} on
+ * that is no digit. 0: not of a form that tape_pack_number_join_wide() takes. */
+TAPE_PACK_NUMBER_INLINE int tape_pack_number_measure(const uint8_t *at, unsigned others,
+                                                     struct tape_pack_number_span *span)
+{
+    unsigned whole = _tzcnt_u32(others), fraction = 0, bytes = whole;
+    if (at[whole] == '.') {
+        bytes = _tzcnt_u32(_blsr_u32(others));
+        fraction = bytes - whole - 1;
+    }
+    span->whole = whole;
+    span->fraction = fraction;
+    span->bytes = bytes;
+    /* No digits before the point or behind it, too many, or a needless zero: rare enough. */
+    return whole > 0 && bytes < 16 && bytes != whole + 1 && (*at != '0' || whole == 1);
+}
+
+/* tape_pack_number_join_wide(digits, span): the value of a number whose bytes less '0' are given.
+ */
+TAPE_PACK_NUMBER_INLINE int64_t tape_pack_number_join_wide(__m128i digits,
+                                                           const struct tape_pack_number_span *span)
 {
     /* Loaded from 16 - n on: places 16 - n and above take the byte n before, all others none. */
     static const int8_t places[48] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
@@ -144,35 +168,39 @@ tape_pack_number_read_wide(const uint8_t *from, struct tape_pack_number *number)
     static const int8_t before[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
                                       -1, -1, -1, -1, -1, 0,  0,  0,  0,  0,  0,
                                       0,  0,  0,  0,  0,  0,  0,  0,  0,  0};
-    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)from);
-    __m128i digits = _mm_sub_epi8(text, _mm_set1_epi8('0'));
-    __m128i plain = _mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits);
-    unsigned others = (unsigned)_mm_movemask_epi8(plain) ^ 0x1ffff;
-    unsigned whole = _tzcnt_u32(others), fraction = 0, bytes = whole;
-    if (from[whole] == '.') {
-        bytes = _tzcnt_u32(_blsr_u32(others));
-        fraction = bytes - whole - 1;
-    }
-    /* No digits before the point or behind it, too many, or a needless zero: rare enough. */
-    if (__builtin_expect(bytes - 1 >= 15 || bytes == whole + 1 || (*from == '0' && whole > 1), 0)) {
-        struct tape_pack_number slow;
-        const uint8_t *to = tape_pack_number_read_slow(from, &slow);
-        *number = slow;
-        return to;
-    }
     /* The digits to the end of the sixteen bytes, those before the point one further. */
-    __m128i places_of = _mm_add_epi8(
-        _mm_loadu_si128((const __m128i *)(const void *)(places + whole + 1 + fraction)),
-        _mm_loadu_si128((const __m128i *)(const void *)(before + fraction)));
+    const void *behind = places + span->whole + 1 + span->fraction;
+    __m128i places_of =
+        _mm_add_epi8(_mm_loadu_si128((const __m128i *)behind),
+                     _mm_loadu_si128((const __m128i *)(const void *)(before + span->fraction)));
     digits = _mm_shuffle_epi8(digits, places_of);
     __m128i pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(1 << 8 | 10));
     __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(1 << 16 | 100));
     __m128i eights =
         _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
     uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
-    number->value = (int64_t)((both & 0xffffffff) * 100000000 + (both >> 32));
-    number->decimals = fraction;
-    return from + bytes;
+    return (int64_t)((both & 0xffffffff) * 100000000 + (both >> 32));
+}
+
+/* tape_pack_number_read_wide(from, number): as tape_pack_number_read(), sixteen bytes at a time;
+ * what is longer or negative goes the slow way. Only where the processor has AVX2 and BMI2. */
+TAPE_PACK_NUMBER_INLINE const uint8_t *tape_pack_number_read_wide(const uint8_t *from,
+                                                                  struct tape_pack_number *number)
+{
+    struct tape_pack_number_span span;
+    __m128i text = _mm_loadu_si128((const __m128i *)(const void *)from);
+    __m128i digits = _mm_sub_epi8(text, _mm_set1_epi8('0'));
+    __m128i plain = _mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits);
+    unsigned others = (unsigned)_mm_movemask_epi8(plain) ^ 0x1ffff;
+    if (__builtin_expect(!tape_pack_number_measure(from, others, &span), 0)) {
+        struct tape_pack_number slow;
+        const uint8_t *to = tape_pack_number_read_slow(from, &slow);
+        *number = slow;
+        return to;
+    }
+    number->value = tape_pack_number_join_wide(digits, &span);
+    number->decimals = span.fraction;
+    return from + span.bytes;
 }
 #endif
 

@@ -69,6 +69,9 @@ static void compile_list(struct compiling *compiling, uint32_t node, uint16_t sc
     next->scope = inside;
     next->jump = list + 1;
     list->jump = next + 1;
+    list->pairs = next - list == 3 && list[1].action == TAPE_PACK_DO_NUMBER &&
+                  list[2].action == TAPE_PACK_DO_NUMBER && list[1].bytes <= 8 &&
+                  list[2].bytes <= 8 && next->bytes <= 8;
 }
 
 static void compile(struct compiling *compiling, uint32_t from, uint32_t to, uint16_t scope)

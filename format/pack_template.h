@@ -41,7 +41,8 @@ struct tape_pack_step {
     uint64_t word, mask; /* the literal's first eight bytes */
     uint32_t bytes;      /* of the literal */
     uint8_t action;
-    uint16_t scope;              /* of list and next: the list's inside */
+    uint8_t pairs;  /* list: its elements are two numbers between three short literals */
+    uint16_t scope; /* of list and next: the list's inside */
     struct tape_pack_slot *slot; /* list and next: that counts its elements */
     struct tape_pack_step *jump;
     const uint8_t *text; /* the literal */
