@@ -60,6 +60,15 @@ struct tape_packed_rule tape_packed_rule_of(unsigned decimals, unsigned zeros)
     };
 }
 
+uint8_t *tape_packed_put_other_high(uint8_t *at, uint64_t value, struct tape_packed_high *high)
+{
+    uint64_t above = value / 10000;
+    high->base = above == 0 ? TAPE_PACKED_NO_BASE : above * 10000;
+    if (above > 0)
+        high->length = (uint32_t)(tape_packed_put_integer(high->text, above) - high->text);
+    return tape_packed_put_integer(at, value);
+}
+
 static uint64_t power_of_ten(unsigned exponent)
 {
     return tape_packed_cuts[exponent].power;

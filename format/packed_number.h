@@ -128,9 +128,9 @@ static inline uint64_t tape_packed_eight_fast(uint64_t value)
     return tape_packed_fours[high] | (uint64_t)tape_packed_fours[value - high * 10000] << 32;
 }
 
-/* tape_packed_put_eight(at, value, rule): a number below 10^8, fixed. The decimals are put once
- * behind the integer part and once more, with the point. */
-static inline uint8_t *tape_packed_put_eight(uint8_t *at, uint64_t value,
+/* tape_packed_put_parts(at, value, rule): a number below 10^8, fixed: its integer part, and behind
+ * it the point and the decimals. Returns where the point is: rule->more bytes before the end. */
+static inline uint8_t *tape_packed_put_parts(uint8_t *at, uint64_t value,
                                              const struct tape_packed_rule *rule)
 {
     uint64_t digits = tape_packed_eight_fast(value), text = digits + TAPE_PACKED_ASCII;
@@ -138,40 +138,45 @@ static inline uint8_t *tape_packed_put_eight(uint8_t *at, uint64_t value,
     tape_bytes_put_u64(at, text >> zeros);
     at += rule->whole - zeros / 8;
     tape_bytes_put_u64(at, text >> rule->point << 8 | '.');
-    return at + rule->more;
+    return at;
 }
 
-/* tape_packed_put_scaled(at, value, rule): the same of value / 10^zeros. */
-static inline uint8_t *tape_packed_put_scaled(uint8_t *at, uint64_t value,
-                                              const struct tape_packed_rule *rule)
+/* tape_packed_put_eight(at, value, rule): the same; returns the end. */
+static inline uint8_t *tape_packed_put_eight(uint8_t *at, uint64_t value,
+                                             const struct tape_packed_rule *rule)
 {
-    return tape_packed_put_eight(at, tape_packed_quotient(value, rule->reciprocal, rule->shift),
-                                 rule);
+    return tape_packed_put_parts(at, value, rule) + rule->more;
 }
 
-/* The digits above the eighth of the last number put, which are most often those of the next. */
+/* tape_packed_unscale(value, rule): value / 10^zeros. */
+static inline uint64_t tape_packed_unscale(uint64_t value, const struct tape_packed_rule *rule)
+{
+    return tape_packed_quotient(value, rule->reciprocal, rule->shift);
+}
+
+/* The digits above the fourth of the last number put, which are most often those of the next: ids
+ * and times rise slowly. Invariant: text are those of base, a multiple of 10^4 other than 0; or
+ * base is TAPE_PACKED_NO_BASE. */
 struct tape_packed_high {
-    uint64_t value, text;
+    uint64_t base;
+    uint8_t text[16];
     uint32_t length;
 };
+#define TAPE_PACKED_NO_BASE (UINT64_MAX - 10000)
 
-/* tape_packed_put_long(at, value, high): as put_integer; *high may be all zero at first. */
+/* tape_packed_put_other_high(at, value, high): the same, for a number with others. */
+uint8_t *tape_packed_put_other_high(uint8_t *at, uint64_t value, struct tape_packed_high *high);
+
+/* tape_packed_put_long(at, value, high): as put_integer. */
 static inline uint8_t *tape_packed_put_long(uint8_t *at, uint64_t value,
                                             struct tape_packed_high *high)
 {
-    uint64_t above = value / 100000000, digits;
-    if (above != high->value) {
-        high->value = above;
-        high->length = (uint32_t)(tape_packed_put_stripped((uint8_t *)&high->text,
-                                                           tape_packed_eight_fast(above)) -
-                                  (uint8_t *)&high->text);
-    }
-    digits = tape_packed_eight_fast(value - above * 100000000);
-    if (above == 0)
-        return tape_packed_put_stripped(at, digits);
-    tape_bytes_put_u64(at, high->text);
-    tape_bytes_put_u64(at + high->length, digits + TAPE_PACKED_ASCII);
-    return at + high->length + 8;
+    uint64_t low = value - high->base;
+    if (low >= 10000)
+        return tape_packed_put_other_high(at, value, high);
+    memcpy(at, high->text, sizeof high->text);
+    tape_bytes_put_u32(at + high->length, tape_packed_fours[low] + (uint32_t)TAPE_PACKED_ASCII);
+    return at + high->length + 4;
 }
 
 /* value = the integer part and eight decimals, as digits; 1 <= cut->decimals <= 8 and value is

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "format/packed.h"
+#include "format/packed_shuffle.h"
 
 struct plan {
     struct tape_packed_decoder *decoder;
@@ -56,14 +57,6 @@ static void append_joint(struct tape_packed_sequence *list, struct tape_packed_w
 
 /* --- slots --- */
 
-static uint64_t find_most(const int64_t *values, uint32_t count)
-{
-    int64_t most = 0;
-    for (uint32_t i = 0; i < count; i++)
-        most = values[i] > most ? values[i] : most;
-    return (uint64_t)most;
-}
-
 static int end_in_zeros(const int64_t *values, uint32_t count, unsigned zeros)
 {
     const struct tape_packed_cut *cut = &tape_packed_cuts[zeros];
@@ -80,14 +73,11 @@ static int end_in_zeros(const int64_t *values, uint32_t count, unsigned zeros)
 static int find_zeros(const struct tape_packed_place *place, const int64_t *values)
 {
     const unsigned decimals = place->decimals, left = TAPE_PACKED_EIGHT - 1;
-    uint32_t count = place->outside->count;
-    uint64_t most = 1ull << place->bits, limit = TAPE_PACKED_EIGHT_LIMIT;
     unsigned zeros = decimals > left ? decimals - left : 0;
-    if (most > limit)
-        most = find_most(values, count) + 1;
-    while (zeros <= decimals && most > limit * tape_packed_cuts[zeros].power)
+    while (zeros <= decimals &&
+           1ull << place->bits > TAPE_PACKED_EIGHT_LIMIT * tape_packed_cuts[zeros].power)
         zeros++;
-    if (zeros > decimals || (zeros > 0 && !end_in_zeros(values, count, zeros)))
+    if (zeros > decimals || (zeros > 0 && !end_in_zeros(values, place->outside->count, zeros)))
         return -1;
     return (int)zeros;
 }
@@ -102,8 +92,10 @@ static uint8_t choose_fixed(const struct tape_packed_place *place, const int64_t
         step->of.rule = tape_packed_rule_of(place->decimals, (unsigned)zeros);
         return zeros == 0 ? TAPE_PACKED_PUT_EIGHT : TAPE_PACKED_PUT_SCALED;
     }
-    if (place->decimals == 0 && place->bits <= TAPE_PACKED_INTEGER_MAX_BITS)
+    if (place->decimals == 0 && place->bits <= TAPE_PACKED_INTEGER_MAX_BITS) {
+        step->of.high.base = TAPE_PACKED_NO_BASE;
         return TAPE_PACKED_PUT_LONG;
+    }
     step->of.cut = cut;
     return place->decimals > 0 && place->bits <= cut->short_bits ? TAPE_PACKED_PUT_SHORT
                                                                  : TAPE_PACKED_PUT_NUMBER;
@@ -181,14 +173,28 @@ static void plan_step(struct plan *plan, uint32_t at, struct tape_packed_step *s
     }
 }
 
-static int are_pairs(const struct tape_packed_sequence *list)
+/* Makes runs of the steps that a shuffle can put. */
+static void find_runs(struct plan *plan, struct tape_packed_sequence *sequence)
 {
-    if (!list->joined || list->step_count != 2)
-        return 0;
-    for (int i = 0; i < 2; i++)
-        if (list->steps[i].kind > TAPE_PACKED_PUT_SCALED || list->steps[i].after.length > 16)
-            return 0;
-    return 1;
+    struct tape_packed_step *first = NULL;
+    for (uint32_t i = 0; i < sequence->step_count; i++) {
+        struct tape_packed_step *step = &sequence->steps[i];
+        struct tape_packed_shuffle shuffle, *kept;
+        if (!tape_packed_shuffle_of(step, &shuffle)) {
+            first = NULL;
+            continue;
+        }
+        kept = take(plan, 1, sizeof *kept);
+        if (kept == NULL)
+            return;
+        *kept = shuffle;
+        step->of.shuffle = kept;
+        step->kind = TAPE_PACKED_PUT_RUN;
+        step->after.length = 0;
+        first = first == NULL ? step : first;
+        first->run++;
+    }
+    sequence->pairs = sequence->joined && sequence->step_count == 2 && sequence->steps[0].run == 2;
 }
 
 /* Program nodes [from, to): a program's, or those of a list's element. */
@@ -221,10 +227,12 @@ static void plan_sequence(struct plan *plan, uint32_t from, uint32_t to, int is_
     plan->slack +=
         TAPE_PACKED_LITERAL_UNCHECKED_BYTES + 1 +
         sequence->step_count * (TAPE_PACKED_SLOT_MAX_BYTES + TAPE_PACKED_LITERAL_UNCHECKED_BYTES);
-    if (plan->failed || !sequence->joined)
+    if (plan->failed)
         return;
-    append_joint(sequence, &step[-1].after);
-    sequence->pairs = are_pairs(sequence);
+    if (sequence->joined)
+        append_joint(sequence, &step[-1].after);
+    if (tape_packed_shuffle_supported())
+        find_runs(plan, sequence);
 }
 
 int tape_packed_plan(struct tape_packed_decoder *decoder, const struct tape_packed_group *group,

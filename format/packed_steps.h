@@ -20,16 +20,19 @@ enum tape_packed_step_kind {
     TAPE_PACKED_PUT_RAW,
     TAPE_PACKED_PUT_UUID,
     TAPE_PACKED_PUT_LIST,
+    TAPE_PACKED_PUT_RUN,     /* eight or scaled: this and the next ones at once, literals and all */
     TAPE_PACKED_PUT_NOTHING, /* but what comes after */
 };
 
 struct tape_packed_sequence;
+struct tape_packed_shuffle;
 
-/* A slot's text, then a literal. */
+/* A slot's text, then a literal. In a run `after` is empty: the shuffles have the literals. */
 struct tape_packed_step {
     uint8_t kind; /* enum tape_packed_step_kind */
     uint8_t form, decimals;
     uint8_t zeros;         /* scaled: how many `after` begins with that belong to the number */
+    uint16_t run;          /* of how many steps, this one with them */
     const int64_t *values; /* by row or element */
     struct tape_packed_words after;
     union {
@@ -40,6 +43,7 @@ struct tape_packed_step {
         const struct tape_packed_words *entries;
         const uint8_t *bytes; /* raw: of the next value; uuid: of the first */
         struct tape_packed_sequence *list;
+        const struct tape_packed_shuffle *shuffle; /* each step of a run has one */
     } of;
 };
 
@@ -56,7 +60,7 @@ struct tape_packed_sequence {
     uint32_t cut;  /* list, joined */
     uint32_t next; /* list: the element that comes next */
     uint8_t joined;
-    uint8_t pairs; /* joined, two steps that put eight digits or scaled, short literals */
+    uint8_t pairs; /* joined, and its steps are one run of two */
 };
 
 enum { TAPE_PACKED_LITERAL_UNCHECKED_BYTES = 64 };

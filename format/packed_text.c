@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "format/packed.h"
+#include "format/packed_shuffle.h"
 #include "format/packed_steps.h"
 
 enum {
@@ -73,7 +74,9 @@ static inline uint8_t *put_steps(struct rebuild *rebuild,
             at = tape_packed_put_eight(at, (uint64_t)step->values[index], &step->of.rule);
             break;
         case TAPE_PACKED_PUT_SCALED:
-            at = tape_packed_put_scaled(at, (uint64_t)step->values[index], &step->of.rule);
+            at = tape_packed_put_eight(
+                at, tape_packed_unscale((uint64_t)step->values[index], &step->of.rule),
+                &step->of.rule);
             break;
         case TAPE_PACKED_PUT_LONG:
             at = tape_packed_put_long(at, (uint64_t)step->values[index], &step->of.high);
@@ -112,6 +115,10 @@ static inline uint8_t *put_steps(struct rebuild *rebuild,
         case TAPE_PACKED_PUT_LIST:
             at = put_list(rebuild, step->of.list, (uint64_t)step->values[index], at);
             break;
+        case TAPE_PACKED_PUT_RUN:
+            at = tape_packed_put_run(step, index, at);
+            step += step->run - 1;
+            break;
         case TAPE_PACKED_PUT_NOTHING:
             break;
         default:
@@ -120,41 +127,6 @@ static inline uint8_t *put_steps(struct rebuild *rebuild,
         at = put_words(rebuild, at, step->after.bytes, step->after.length);
     }
     return at;
-}
-
-/* Elements of two numbers and short literals: most of what a book update is. */
-static inline uint8_t *put_pairs_as(struct rebuild *rebuild,
-                                    const struct tape_packed_sequence *list, uint32_t from,
-                                    uint64_t count, uint8_t *at, int scaled)
-{
-    const struct tape_packed_step *one = &list->steps[0], *two = &list->steps[1];
-    const int64_t *ones = one->values + from, *twos = two->values + from;
-    const struct tape_packed_rule first = one->of.rule, second = two->of.rule;
-    const uint8_t *middle = one->after.bytes, *joint = two->after.bytes;
-    uint32_t middle_bytes = one->after.length, joint_bytes = two->after.length;
-    for (uint64_t i = 0; i < count; i++) {
-        if (at > rebuild->limit) {
-            rebuild->overflow = 1;
-            return at;
-        }
-        at = scaled ? tape_packed_put_scaled(at, (uint64_t)ones[i], &first)
-                    : tape_packed_put_eight(at, (uint64_t)ones[i], &first);
-        copy16(at, middle);
-        at += middle_bytes;
-        at = scaled ? tape_packed_put_scaled(at, (uint64_t)twos[i], &second)
-                    : tape_packed_put_eight(at, (uint64_t)twos[i], &second);
-        copy16(at, joint);
-        at += joint_bytes;
-    }
-    return at - list->cut;
-}
-
-static uint8_t *put_pairs(struct rebuild *rebuild, const struct tape_packed_sequence *list,
-                          uint32_t from, uint64_t count, uint8_t *at)
-{
-    int scaled = list->steps[0].zeros > 0 || list->steps[1].zeros > 0;
-    return scaled ? put_pairs_as(rebuild, list, from, count, at, 1)
-                  : put_pairs_as(rebuild, list, from, count, at, 0);
 }
 
 static uint8_t *put_elements(struct rebuild *rebuild, const struct tape_packed_sequence *list,
@@ -182,8 +154,10 @@ static uint8_t *put_list(struct rebuild *rebuild, struct tape_packed_sequence *l
         return at;
     list->next += (uint32_t)count;
     at = put_words(rebuild, at, list->first.bytes, list->first.length);
-    return list->pairs ? put_pairs(rebuild, list, from, count, at)
-                       : put_elements(rebuild, list, from, count, at);
+    if (list->pairs && at <= rebuild->limit &&
+        count <= (uint64_t)(rebuild->limit - at) / TAPE_PACKED_PAIR_MAX_BYTES)
+        return tape_packed_put_pairs(list, from, count, at) - list->cut;
+    return put_elements(rebuild, list, from, count, at);
 }
 
 /* As put_steps for indexes [from, to), but nothing is put: lists and raw strings move on. */

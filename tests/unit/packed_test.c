@@ -104,7 +104,8 @@ static void check_eight(int64_t value, unsigned decimals)
             (uint64_t)value / power >= 100000000)
             continue;
         struct tape_packed_rule rule = tape_packed_rule_of(decimals, zeros);
-        uint8_t *end = tape_packed_put_scaled(text, (uint64_t)value, &rule);
+        uint8_t *end =
+            tape_packed_put_eight(text, tape_packed_unscale((uint64_t)value, &rule), &rule);
         memset(end, '0', zeros);
         assert_text(text, end + zeros, want);
         if (zeros == 0)
@@ -142,7 +143,7 @@ static void check_number(int64_t value, unsigned decimals)
     }
     check_eight(value, decimals);
     plain_number(want, TAPE_PACKED_FIXED, value, 0);
-    static struct tape_packed_high high;
+    static struct tape_packed_high high = {.base = TAPE_PACKED_NO_BASE};
     if (decimals == 0 && value >= 0 && value < 1ll << TAPE_PACKED_INTEGER_MAX_BITS) {
         assert_text(text, tape_packed_put_integer(text, (uint64_t)value), want);
         check_long(value, &high);
