@@ -104,19 +104,13 @@ static int is_key(const char *behind, const char *end)
     return behind < end && *behind == ':';
 }
 
-static int may_stand_bare(const struct tape_packed_place *place, int content)
-{
-    return place->node == TAPE_PACKED_NUMBER
-               ? place->form != TAPE_PACKED_TIME && place->form != TAPE_PACKED_TIME_SHORTEST
-               : content >= TAPE_COLUMNS_BOOL;
-}
-
-/* The scalar [from, behind) and the slot are the same. */
-static int is_whole(const struct tape_packed_place *place, int content, const char *slot,
-                    const char *slot_end, const char *from, const char *behind, const char *end)
+/* The scalar [from, behind) and the slot are the same. Without quotes that says enough: a slot of
+ * texts or times would be no scalar there. */
+static int is_whole(int content, const char *slot, const char *slot_end, const char *from,
+                    const char *behind, const char *end)
 {
     if (*from != '"')
-        return from == slot && behind == slot_end && may_stand_bare(place, content);
+        return from == slot && behind == slot_end;
     return from + 1 == slot && behind - 1 == slot_end && !is_key(behind, end) &&
            content != TAPE_COLUMNS_ODD_TEXT;
 }
@@ -162,7 +156,7 @@ int tape_columns_probe_prove(const struct tape_columns_probe *probe,
             if (from < slot || !has_brackets(group, i, slot, slot_end) ||
                 !is_one_value(slot, slot_end))
                 return 0;
-        } else if (!is_whole(place, filling->contents[i], slot, slot_end, from, behind, end)) {
+        } else if (!is_whole(filling->contents[i], slot, slot_end, from, behind, end)) {
             return 0;
         }
     }
