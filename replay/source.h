@@ -18,8 +18,9 @@ struct tape_source; /* opaque; one thread */
 struct tape_source_options {
     int64_t from_ns, to_ns; /* recv_ns in [from, to); 0: open end */
     const char *stream; /* globs over stream names (* ? [..]) with commas between; NULL: all, and
-                           messages without a name, too. Blocks that hold none of them are not read,
-                           and of packed ones the others' text is not rebuilt (but with events) */
+                           messages without a name, too. Without events, the others' text in packed
+                           blocks is not rebuilt, and blocks that hold none of them are not read
+                           (following: they are) */
     int follow;         /* 1: at the end go on live; next() waits */
     int events; /* 1: also give event records, control frames, our own frames and bad bytes: else
                    only data, acknowledgements and refusals are given (with stream: only data) */
