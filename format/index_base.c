@@ -391,7 +391,8 @@ struct tape_index *tape_index_open_base(struct tape_archive *archive, int *pendi
 
 uint64_t tape_index_find_pruned(struct tape_archive *archive)
 {
-    static const char *const names[] = {settled_name, pending_name};
+    /* in this order: what is settled between the two is met under its new name */
+    static const char *const names[] = {pending_name, settled_name};
     uint64_t most = 0;
     for (int i = 0; i < 2; i++) {
         struct tape_index *base = load(archive, names[i], NULL);

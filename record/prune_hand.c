@@ -78,7 +78,7 @@ static int append_block(struct hand *hand, struct tape_block_header *header,
     return status;
 }
 
-static int note(void *context, const char *body, size_t bytes, struct tape_error *error)
+static int note(void *context, const char *body, size_t bytes, int more, struct tape_error *error)
 {
     struct hand *hand = context;
     struct tape_block_header header;
@@ -89,6 +89,7 @@ static int note(void *context, const char *body, size_t bytes, struct tape_error
         .kind = TAPE_RECORD_NOTE,
         .data = (const uint8_t *)body,
     };
+    (void)more;
     int status = open_segment(hand, error);
     if (status == 0)
         status = tape_summariser_add(hand->resume.summariser, &record, NULL, error);

@@ -18,6 +18,8 @@
 #include "record/store.h"
 #include "record/thread.h"
 
+enum { NOTE_BYTES = 2048 };
+
 #define LOOK_NS   60000000000ll
 #define GLANCE_NS 1000000000ll /* between two looks at whether a segment was begun */
 #define NOTE_LATE_NS                                                                               \
@@ -29,7 +31,8 @@
  * Invariants:
  * 1. lock guards state and nothing that takes time.
  * 2. run, clock, archive, last_sequence and waits are the thread's own.
- * 3. waits: a note was given to the store and is not known durable; no other is given before.
+ * 3. waiting is the note that was given to the store and is not known durable; "" when there is
+ * none.
  */
 struct tape_prune_live {
     struct tape_prune_live_options options;
@@ -43,7 +46,7 @@ struct tape_prune_live {
     struct tape_prune_clock clock;
     struct tape_archive *archive;
     uint32_t last_sequence;
-    int waits;
+    char waiting[NOTE_BYTES];
 };
 
 /* ---- hooks ---- */
@@ -62,16 +65,21 @@ static void sleep_ns(int64_t ns)
 
 /* The note goes the way of every record: into the ring, a block, and onto the disk. One that was
  * given is waited for beyond the recording's end, for what it says is to be done. */
-static int note(void *context, const char *body, size_t bytes, struct tape_error *error)
+static int note(void *context, const char *body, size_t bytes, int more, struct tape_error *error)
 {
     struct tape_prune_live *pruner = context;
     struct tape_store *store = pruner->options.store;
     int64_t late_ns = tape_clock_monotonic() + NOTE_LATE_NS;
-    if (!pruner->waits && stopped(pruner))
-        return tape_error_set(error, TAPE_FAILED, "the recording ends");
-    if (!pruner->waits)
+    if (strcmp(pruner->waiting, body) != 0) {
+        if (stopped(pruner))
+            return tape_error_set(error, TAPE_FAILED, "the recording ends");
+        if (more) {
+            tape_store_note(store, TAPE_RECORD_NOTE, 0, body, bytes);
+            return 0;
+        }
+        snprintf(pruner->waiting, sizeof pruner->waiting, "%s", body);
         tape_store_note_told(store, body, bytes);
-    pruner->waits = 1;
+    }
     while (!tape_store_told_is_durable(store)) {
         if (atomic_load(&pruner->abandon))
             return tape_error_set(error, TAPE_FAILED, "the recording has ended");
@@ -80,7 +88,7 @@ static int note(void *context, const char *body, size_t bytes, struct tape_error
                                   "the note of what is to be deleted is not on the disk yet");
         sleep_ns(NOTE_POLL_NS);
     }
-    pruner->waits = 0;
+    pruner->waiting[0] = '\0';
     if (pruner->options.sync_itself && syncfs(tape_archive_directory_fd(pruner->archive)) < 0)
         return tape_error_errno(error, errno, "sync the note of what is to be deleted");
     return 0;

@@ -114,7 +114,7 @@ static int measure(const struct tape_prune_run *run, int count, struct tape_prun
     struct statvfs state;
     uint64_t bytes, disk_bytes;
     place->bytes = 0;
-    for (int i = 0; i < count; i++) {
+    for (int i = 0; i < count && run->limits.bytes > 0; i++) {
         tape_archive_measure_segment(run->archive, tape_archive_entry(run->archive, i), &bytes,
                                      &disk_bytes);
         place->bytes += bytes;
@@ -267,7 +267,7 @@ static int64_t ask_number(struct tape_index *index, const char *sql,
  * messages are counted, where its footer does not. */
 static int is_noted(struct tape_prune_run *run, struct tape_prune_candidate *candidate)
 {
-    if (run->noted == candidate->entry.sequence)
+    if (candidate->entry.sequence <= run->noted)
         return 1;
     struct tape_index *index = run->hooks.take_index(run->hooks.context);
     if (index == NULL)
@@ -341,11 +341,11 @@ static int note_group(struct tape_prune_run *run, struct tape_prune_candidate *g
         if (is_noted(run, &group[i]))
             continue;
         size_t bytes = write_note(run, &group[i], body);
-        int status = run->hooks.note(run->hooks.context, body, bytes, error);
+        int status = run->hooks.note(run->hooks.context, body, bytes, i + 1 < count, error);
         if (status < 0)
             return status;
-        run->noted = group[i].entry.sequence;
     }
+    run->noted = group[count - 1].entry.sequence;
     return 0;
 }
 

@@ -15,8 +15,10 @@ struct tape_store;
 
 /* What differs between the two. All are called on the thread that calls step. */
 struct tape_prune_hooks {
-    /* makes a NOTE record with this body durable; 0 or a status: nothing is deleted then */
-    int (*note)(void *context, const char *body, size_t bytes, struct tape_error *error);
+    /* makes a NOTE record with this body (a zero follows it) durable; with ${more} another one
+     * comes at once, and this one may become so with that. 0 or a status: nothing is deleted then.
+     */
+    int (*note)(void *context, const char *body, size_t bytes, int more, struct tape_error *error);
     /* the index to ask and to prune; NULL: there is none now. done gives it back. */
     struct tape_index *(*take_index)(void *context);
     void (*give_index)(void *context, struct tape_index *index);
@@ -27,7 +29,7 @@ struct tape_prune_hooks {
 
 /*
  * Zero-initialise, set archive, limits and hooks; tape_prune_run_clear() at the end. Invariant:
- * noted is the newest segment whose note is durable and whose files may still be there.
+ * all segments up to noted have a durable note.
  */
 struct tape_prune_run {
     struct tape_archive *archive; /* this run's own handle; the lock is held by this process */
