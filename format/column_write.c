@@ -12,7 +12,7 @@
 enum {
     SAMPLE = 512,
     SAMPLE_THOROUGH = TAPE_COLUMN_SAMPLE_MAX,
-    PLAN_AGE_MAX = 16, /* blocks that go by one choice */
+    PLAN_AGE_MAX = 64, /* blocks that go by one choice */
     FEW = 16,          /* fewer residuals are not worth a table */
     MANY = 256,        /* more always are */
     NEAR_MAX = 4,      /* how many columns back a context may look */

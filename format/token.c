@@ -1,25 +1,18 @@
 #include "format/token.h"
 
 /* Six positions below 64 share the exact tokens; then four tokens a position, above 32 bits two. */
-#define EXACT(top)                                                                                 \
-    {                                                                                              \
-        0, 0, TAPE_TOKEN_EXACT - 1                                                                 \
-    }
-#define FOUR(top)                                                                                  \
-    {                                                                                              \
-        TAPE_TOKEN_EXACT + 4 * ((top)-6), (top)-2, 3                                               \
-    }
-#define TWO(top)                                                                                   \
-    {                                                                                              \
-        TAPE_TOKEN_WIDE + 2 * ((top)-32), (top)-1, 1                                               \
-    }
+#define RULE(first, shift, mask)                                                                   \
+    ((uint32_t)(first) | (uint32_t)(shift) << 8 | (uint32_t)(mask) << 16)
+#define EXACT(top)         RULE(0, 0, TAPE_TOKEN_EXACT - 1)
+#define FOUR(top)          RULE(TAPE_TOKEN_EXACT + 4 * ((top)-6), (top)-2, 3)
+#define TWO(top)           RULE(TAPE_TOKEN_WIDE + 2 * ((top)-32), (top)-1, 1)
 
 #define TWICE(each, top)   each(top), each((top) + 1)
 #define FOURFOLD(X, top)   TWICE(X, top), TWICE(X, (top) + 2)
 #define EIGHTFOLD(X, top)  FOURFOLD(X, top), FOURFOLD(X, (top) + 4)
 #define SIXTEENFOLD(X, at) EIGHTFOLD(X, at), EIGHTFOLD(X, (at) + 8)
 
-const struct tape_token_rule tape_token_rules[64] = {
+const uint32_t tape_token_rules[64] = {
     FOURFOLD(EXACT, 0),    TWICE(EXACT, 4),      TWICE(FOUR, 6),       EIGHTFOLD(FOUR, 8),
     SIXTEENFOLD(FOUR, 16), SIXTEENFOLD(TWO, 32), SIXTEENFOLD(TWO, 48),
 };

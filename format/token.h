@@ -16,12 +16,10 @@ enum {
     TAPE_TOKEN_CLASSES = 8,
 };
 
-/* By the position of a residual's highest bit: where its tokens begin, and which bits tell them
- * apart. One rule for all sizes, so that nothing has to be guessed by the processor. */
-struct tape_token_rule {
-    uint8_t first, shift, mask;
-};
-extern const struct tape_token_rule tape_token_rules[64];
+/* By the position of a residual's highest bit, in one word: from the lowest byte on where its
+ * tokens begin, by how much to shift, and which bits then tell them apart. One rule for all sizes,
+ * so that nothing has to be guessed by the processor. */
+extern const uint32_t tape_token_rules[64];
 
 /* How many of the residual's low bits follow a token; the smallest residual of a token; its class,
  * which is what contexts see of it (q of FORMAT.md), 0 to 7. Of numbers that are no token: 0. */
@@ -32,8 +30,8 @@ extern const uint8_t tape_token_class[256];
 /* tape_token_of(residual): its token. */
 static inline uint8_t tape_token_of(uint64_t residual)
 {
-    const struct tape_token_rule *rule = &tape_token_rules[63 - __builtin_clzll(residual | 1)];
-    return (uint8_t)(rule->first + (residual >> rule->shift & rule->mask));
+    uint64_t rule = tape_token_rules[63 - __builtin_clzll(residual | 1)];
+    return (uint8_t)(rule + (residual >> (rule >> 8 & 63) & rule >> 16));
 }
 
 #ifdef __cplusplus
