@@ -10,7 +10,7 @@
 enum {
     TIERS = 3,
     FAMILY_MAX = 16, /* templates that differ in strings only, before they get one in common */
-    OWN_ROWS = 64,   /* with fewer rows in a block such a template is not kept */
+    OWN_ROWS = 256,  /* with fewer rows in a block such a template is not kept */
     IDLE_BLOCKS = 64,
     TRIES_MAX =
         128, /* of templates for one text, and of joins for one shape: what more would find */

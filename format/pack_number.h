@@ -142,16 +142,17 @@ struct tape_pack_number_span {
 TAPE_PACK_NUMBER_INLINE int tape_pack_number_measure(const uint8_t *at, unsigned others,
                                                      struct tape_pack_number_span *span)
 {
-    unsigned whole = _tzcnt_u32(others), fraction = 0, bytes = whole;
+    unsigned whole = _tzcnt_u32(others);
+    if (whole - 1 >= 15 || (*at == '0' && whole > 1))
+        return 0;
+    span->whole = span->bytes = whole;
+    span->fraction = 0;
     if (at[whole] == '.') {
-        bytes = _tzcnt_u32(_blsr_u32(others));
-        fraction = bytes - whole - 1;
+        span->bytes = _tzcnt_u32(_blsr_u32(others));
+        span->fraction = span->bytes - whole - 1;
+        return span->fraction > 0 && span->bytes < 16;
     }
-    span->whole = whole;
-    span->fraction = fraction;
-    span->bytes = bytes;
-    /* No digits before the point or behind it, too many, or a needless zero: rare enough. */
-    return whole > 0 && bytes < 16 && bytes != whole + 1 && (*at != '0' || whole == 1);
+    return 1;
 }
 
 /* tape_pack_number_join_wide(digits, span): the value of a number whose bytes less '0' are given.
