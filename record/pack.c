@@ -219,7 +219,8 @@ static int write_blocks(struct tape_pack_task *task, struct tape_block_reader *r
             return status;
         if (task->options.progress)
             task->options.progress(task->options.context, task->records,
-                                   (i + 1.0) / task->from_info.blocks);
+                                   (i + 1.0) / task->from_info.blocks,
+                                   tape_segment_file_bytes(task->writer));
     }
     int status = write_block(task, error);
     return status < 0 ? status : 1;

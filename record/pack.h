@@ -18,8 +18,8 @@ struct tape_pack_options {
     struct tape_index *index; /* NULL: none is told */
     int index_may_lag;        /* another thread brings it up to date: TAPE_MISSING until it has */
     const atomic_int *stop;   /* asked between blocks; may be NULL */
-    /* records read of this segment, and what part of it they are; may be NULL */
-    void (*progress)(void *context, uint64_t records, double part);
+    /* records read of this segment, what part of it they are, bytes written; may be NULL */
+    void (*progress)(void *context, uint64_t records, double part, uint64_t bytes);
     void *context;
 };
 

@@ -52,12 +52,13 @@ static int list(struct packing *packing, struct tape_error *error)
     return 0;
 }
 
-static void show(void *context, uint64_t records, double part)
+static void show(void *context, uint64_t records, double part, uint64_t bytes)
 {
     struct packing *packing = context;
     packing->figures.records = packing->records_before + records;
     packing->figures.bytes =
         packing->bytes_before + (uint64_t)((double)packing->sizes[packing->at] * part);
+    packing->figures.packed_bytes = packing->report->bytes_after + bytes;
     tape_progress_show_packing(packing->progress, &packing->figures);
 }
 
@@ -113,7 +114,6 @@ static int pack_all(struct packing *packing, struct tape_error *error)
         }
         packing->bytes_before += packing->sizes[packing->at];
         packing->figures.segments = packing->report->packed;
-        packing->figures.packed_bytes = packing->report->bytes_after;
     }
     packing->report->stopped = is_stopped(packing);
     return 0;

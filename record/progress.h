@@ -41,7 +41,7 @@ struct tape_progress_packing {
     uint32_t segments, of_segments; /* the one at work is not counted */
     uint64_t records;
     uint64_t bytes, of_bytes; /* of the files before: done, and all of them */
-    uint64_t packed_bytes;    /* what is done became these */
+    uint64_t packed_bytes;    /* those that are done became these */
     int64_t began_ns;         /* monotonic */
 };
 

@@ -206,6 +206,7 @@ def kill_recording(scratch, dice, kills):
         for kill in range(kills):
             with rig.Recorder(scratch, *words) as recorder:
                 demo.live(exchange, 2 * kill + 2)
+                recorder.wait_until(lambda: b"-%d\n" % recorder.process.pid in (archive / "LOCK").read_bytes(), "a ring")
                 met += packing_seen(archive)
                 time.sleep(dice.uniform(0, 0.1))
                 recorder.kill()
