@@ -315,14 +315,16 @@ static int take_packed(struct catch_up *run, struct tape_error *error)
 }
 
 /* Where segments were pruned since the index was written, it forgets their records, too; one that
- * begins anew begins with what was known of them. */
+ * begins anew begins with what was known of them. One that was pruned further than anybody knows of
+ * (pruned.db was lost) begins anew: what it knows cannot be made again. */
 static int follow_base(struct catch_up *run, struct tape_index *base, struct tape_error *error)
 {
     struct tape_index *index = run->index;
     uint64_t pruned = base ? base->now.pruned_ordinal : 0;
     int status = 0;
     if (!is_of_these(index, run->archive) ||
-        (pruned > index->now.pruned_ordinal && pruned > index->now.next_ordinal))
+        (pruned > index->now.pruned_ordinal && pruned > index->now.next_ordinal) ||
+        pruned < index->now.pruned_ordinal)
         status = tape_index_clear(index, error);
     else if (pruned > index->now.pruned_ordinal)
         status = tape_index_prune(index, base, run->archive, error);

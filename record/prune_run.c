@@ -469,5 +469,7 @@ int tape_prune_run_step(struct tape_prune_run *run, struct tape_error *error)
 
 void tape_prune_run_clear(struct tape_prune_run *run)
 {
+    run->base.wants_reserve = 0;
+    tape_prune_base_pay(&run->base);
     tape_prune_base_clear(&run->base);
 }
