@@ -115,16 +115,16 @@ static int is_whole(int content, const char *slot, const char *slot_end, const c
            content != TAPE_COLUMNS_ODD_TEXT;
 }
 
-/* The brackets around the list at place i stand beside it, also when it has other elements or when
- * what is around it is repeated. */
+/* The brackets around the list at place i are literals beside it: also when it has other elements,
+ * and when what is around it is repeated (that is a whole value, too, so they are of one scope). */
 static int has_brackets(const struct tape_packed_group *group, uint32_t i, const char *slot,
                         const char *slot_end)
 {
-    const struct tape_packed_place *places = group->places, *list = &places[i];
-    return i > 0 && places[i - 1].node == TAPE_PACKED_LITERAL &&
-           places[i - 1].outside == list->outside && slot[-1] == '[' &&
-           list->end < group->place_count && places[list->end].node == TAPE_PACKED_LITERAL &&
-           places[list->end].outside == list->outside && *slot_end == ']';
+    const struct tape_packed_place *places = group->places;
+    uint32_t next = places[i].end;
+    return i > 0 && places[i - 1].node == TAPE_PACKED_LITERAL && slot[-1] == '[' &&
+           next < group->place_count && places[next].node == TAPE_PACKED_LITERAL &&
+           *slot_end == ']';
 }
 
 static int is_one_value(const char *text, const char *end)

@@ -59,7 +59,6 @@ struct tape_columns_text *tape_columns_text_new(void)
     struct tape_columns_text *text = calloc(1, sizeof *text);
     if (text == NULL)
         return NULL;
-    text->end = NOWHERE;
     text->feed = tape_feed_new();
     if (text->feed != NULL)
         return text;

@@ -45,7 +45,8 @@ struct cut_node {
 
 struct cut {
     struct chooser *chooser;
-    int tame; /* only such cuts and words as our packer could make */
+    int unnamed; /* its group promises nothing */
+    int tame;    /* only such cuts and words as our packer could make */
     struct cut_node nodes[CUT_NODES];
     uint32_t count;
     struct tape_growing text; /* of the row that is being put */
@@ -517,7 +518,11 @@ static inline void made_block_of(struct made_packed *made, struct cut *cut, uint
     put_cut_head(made, &heads[1], forms[1]);
     made_column(made, order, rows, 0);
     made_column(made, recv, rows, 0);
-    tape_growing_put(&made->pool, "\x01\x01\x01\0", 4); /* a template of the empty stream */
+    /* One group, a template; of the empty stream. */
+    if (cut->unnamed)
+        tape_growing_put(&made->pool, "\x01\x01\0", 3);
+    else
+        tape_growing_put(&made->pool, "\x01\x01\x01\0", 4);
     encode_cut(cut, 0, cut->count, made);
     encode_cut_columns(cut, made);
     made_packed_end(made, 0);
