@@ -60,6 +60,16 @@ struct tape_packed_rule tape_packed_rule_of(unsigned decimals, unsigned zeros)
     };
 }
 
+/* tape_packed_rule_of(d, 0): nothing is cut off, so that there is no reciprocal. */
+#define RULE(d)                                                                                    \
+    {                                                                                              \
+        .units = 1ull << 8 * (7 - (d)), .whole = 8 - (d), .point = (d) == 0 ? 56 : 8 * (8 - (d)),  \
+        .more = (d) == 0 ? 0 : 1 + (d)                                                             \
+    }
+const struct tape_packed_rule tape_packed_rules[TAPE_PACKED_SHORT_DECIMALS_MAX] = {
+    RULE(0), RULE(1), RULE(2), RULE(3), RULE(4), RULE(5), RULE(6), RULE(7)};
+#undef RULE
+
 uint8_t *tape_packed_put_other_high(uint8_t *at, uint64_t value, struct tape_packed_high *high)
 {
     uint64_t above = value / 10000;

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "format/bytes.h"
+#include "format/packed.h"
 
 #ifdef __SSE2__
 #include <emmintrin.h>
@@ -215,6 +216,19 @@ static inline uint8_t *tape_packed_put_shortest(uint8_t *at, uint64_t value,
 /* tape_packed_put_number(at, form, value, decimals): any number, any format but the times; each as
  * fixed. */
 uint8_t *tape_packed_put_number(uint8_t *at, int form, int64_t value, unsigned decimals);
+
+/* tape_packed_put_each(at, value, decimals): format each: as put_number, fast where numbers are
+ * short. */
+extern const struct tape_packed_rule tape_packed_rules[TAPE_PACKED_SHORT_DECIMALS_MAX];
+static inline uint8_t *tape_packed_put_each(uint8_t *at, int64_t value, uint64_t decimals)
+{
+    if ((uint64_t)value < TAPE_PACKED_EIGHT_LIMIT && decimals < TAPE_PACKED_SHORT_DECIMALS_MAX)
+        return tape_packed_put_eight(at, (uint64_t)value, &tape_packed_rules[decimals]);
+    const struct tape_packed_cut *cut = &tape_packed_cuts[decimals];
+    if ((uint64_t)value < 1ull << cut->short_bits && cut->short_bits > 0)
+        return tape_packed_put_short_fixed(at, (uint64_t)value, cut);
+    return tape_packed_put_number(at, TAPE_PACKED_FIXED, value, (unsigned)decimals);
+}
 
 /* tape_packed_put_time(at, form, value, decimals): formats time and time_shortest. */
 uint8_t *tape_packed_put_time(uint8_t *at, int form, int64_t value, unsigned decimals);
