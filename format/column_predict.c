@@ -105,6 +105,20 @@ static inline uint64_t find_key(const struct tape_column_prediction *prediction,
     return (uint64_t)prediction->field->values[i];
 }
 
+/* Where the elements that share element i's key for certain end: with its list, when the key is not
+ * of its own scope. */
+static inline uint32_t find_same_key(const struct tape_column_prediction *prediction, uint32_t i,
+                                     uint32_t count)
+{
+    const uint32_t *owner = prediction->scope->owner;
+    uint32_t end = i + 1;
+    if (prediction->scope == prediction->field->scope)
+        return end;
+    while (end < count && owner[end] == owner[i])
+        end++;
+    return end;
+}
+
 /* --- from residuals to values --- */
 
 /* Each of these is made four times, so that the loops do not ask how residuals are scaled. */
@@ -177,22 +191,27 @@ INLINE void restore_list(const struct tape_column_prediction *prediction, uint64
     }
 }
 
+/* Elements of one list mostly have one key, that of the row they are in: while they do, the value
+ * before is the key's last, and nothing is looked up. */
 static int restore_keyed(const struct tape_column_prediction *prediction,
                          const struct tape_column_scale *scale, struct tape_column_keys *keys,
                          int64_t *values)
 {
-    uint32_t dictionary = prediction->field->dictionary;
+    uint32_t dictionary = prediction->field->dictionary, count = prediction->scope->count;
+    uint64_t factor = scale->factor;
     int64_t last = prediction->base;
     if (prepare_keys(keys, dictionary) < 0)
         return TAPE_FAILED;
-    for (uint32_t i = 0; i < prediction->scope->count; i++) {
+    for (uint32_t i = 0; i < count;) {
         uint64_t key = find_key(prediction, i);
+        uint32_t end = find_same_key(prediction, i, count);
         if (key >= dictionary)
             return TAPE_CORRUPT;
-        int64_t residual = unscale(values[i], scale->factor, scale->is_signed);
-        last = plus(residual, keys->seen[key] ? keys->last[key] : last);
+        last = keys->seen[key] ? keys->last[key] : last;
+        for (; i < end; i++)
+            values[i] = last = plus(last, unscale(values[i], factor, scale->is_signed));
         keys->seen[key] = 1;
-        keys->last[key] = values[i] = last;
+        keys->last[key] = last;
     }
     return 0;
 }
