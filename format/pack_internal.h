@@ -15,7 +15,13 @@ extern "C" {
 
 struct ZSTD_CCtx_s;
 
-enum { TAPE_PACK_OPEN_MAX = 256 }; /* connections inside a fragmented message that are known */
+enum { TAPE_PACK_DOUBTS_MAX = 256 };
+
+/* A connection that sent fragments in this block, or is inside a message since an earlier one. */
+struct tape_pack_doubt {
+    uint32_t connection;
+    int open; /* inside a message after what was looked at so far */
+};
 
 /*
  * Invariants:
@@ -41,8 +47,9 @@ struct tape_pack {
     int sealed;
     struct tape_pack_cache cache;
     struct tape_pack_groups groups;
-    uint32_t open[TAPE_PACK_OPEN_MAX]; /* connections whose messages' wholeness is in doubt */
-    uint32_t open_count;
+    struct tape_pack_doubt doubts[TAPE_PACK_DOUBTS_MAX];
+    uint32_t doubt_count;
+    int doubts_overran;    /* there are more: all connections are in doubt */
     uint64_t next_ordinal; /* behind the last block */
     uint32_t refused;      /* payloads that did not give the records back: a fault of ours */
     struct tape_column_plan order_plan, recv_plan;

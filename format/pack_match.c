@@ -85,18 +85,13 @@ static inline uint32_t read_no_pairs(const struct tape_pack_step *steps, const u
 }
 
 #ifdef TAPE_PACK_NUMBER_WIDE
-static inline void put_pair(struct tape_pack_slot *slot, uint32_t i, int64_t value,
-                            unsigned decimals)
-{
-    slot->values[i] = value;
-    slot->decimals[i] = (uint8_t)decimals;
-}
-
 /* Both numbers are found in one load of 32 bytes: the second does not wait for the first. */
-TAPE_PACK_NUMBER_INLINE uint32_t read_pairs_wide(const struct tape_pack_step *steps,
-                                                 const uint8_t **position)
+static __attribute__((noinline)) TAPE_PACK_NUMBER_TARGET uint32_t
+read_pairs_wide(const struct tape_pack_step *steps, const uint8_t **position)
 {
     struct tape_pack_slot *one = steps[0].slot, *other = steps[1].slot;
+    int64_t *values = one->values, *other_values = other->values;
+    uint8_t *decimals = one->decimals, *other_decimals = other->decimals;
     const __m256i zeros = _mm256_set1_epi8('0'), nines = _mm256_set1_epi8(9);
     const uint8_t *at = *position;
     uint32_t i = one->count, room = one->room < other->room ? one->room : other->room;
@@ -117,9 +112,10 @@ TAPE_PACK_NUMBER_INLINE uint32_t read_pairs_wide(const struct tape_pack_step *st
             break;
         __m128i next_digits =
             _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)next), _mm_set1_epi8('0'));
-        put_pair(one, i, tape_pack_number_join_wide(_mm256_castsi256_si128(digits), &first),
-                 first.fraction);
-        put_pair(other, i, tape_pack_number_join_wide(next_digits, &second), second.fraction);
+        values[i] = tape_pack_number_join_wide(_mm256_castsi256_si128(digits), &first);
+        decimals[i] = (uint8_t)first.fraction;
+        other_values[i] = tape_pack_number_join_wide(next_digits, &second);
+        other_decimals[i] = (uint8_t)second.fraction;
         at = next + second.bytes + steps[2].bytes;
         if (*at != ',') {
             i++;

@@ -19,7 +19,7 @@ enum {
 static inline unsigned find_header(const uint8_t *body, uint32_t bytes)
 {
     enum { SHORT = 126, MEDIUM = 65536 };
-    if (bytes < 2 || body[0] == 0)
+    if (bytes < 2)
         return 0;
     if (bytes - 2 < SHORT)
         return body[1] == bytes - 2 ? 2 : 0;
@@ -42,43 +42,77 @@ static int is_frame(const struct tape_pack_waiting *record)
 
 /* --- fragments --- */
 
-static int is_open(const struct tape_pack *pack, uint32_t connection)
+/* The place of a connection among those in doubt, or their number. */
+static uint32_t find_doubt(const struct tape_pack *pack, uint32_t connection)
 {
-    if (pack->open_count > TAPE_PACK_OPEN_MAX)
-        return 1;
-    for (uint32_t i = 0; i < pack->open_count; i++)
-        if (pack->open[i] == connection)
-            return 1;
-    return 0;
+    uint32_t i = 0;
+    while (i < pack->doubt_count && pack->doubts[i].connection != connection)
+        i++;
+    return i;
 }
 
-static void note_open(struct tape_pack *pack, uint32_t connection)
+static int is_in_doubt(const struct tape_pack *pack, uint32_t connection)
 {
-    if (is_open(pack, connection))
+    return pack->doubts_overran || find_doubt(pack, connection) < pack->doubt_count;
+}
+
+static void note_fragment(struct tape_pack *pack, uint32_t connection, int open)
+{
+    uint32_t i = find_doubt(pack, connection);
+    if (i == TAPE_PACK_DOUBTS_MAX) {
+        pack->doubts_overran = 1;
         return;
-    if (pack->open_count < TAPE_PACK_OPEN_MAX)
-        pack->open[pack->open_count] = connection;
-    pack->open_count++;
+    }
+    pack->doubt_count += i == pack->doubt_count;
+    pack->doubts[i] = (struct tape_pack_doubt){.connection = connection, .open = open};
 }
 
-/* A connection that ever sent a fragment in this block or the one before may be inside a message:
- * a whole frame that comes then is no message, so no reader may pass over it. */
+/* The records that end a connection's open message, or all, as the feed has it. */
+static void note_event(struct tape_pack *pack, const struct tape_pack_waiting *record)
+{
+    int all = record->kind == TAPE_RECORD_SESSION_START;
+    if (!all && record->kind != TAPE_RECORD_CONNECTION_OPEN &&
+        record->kind != TAPE_RECORD_CONNECTION_CLOSE)
+        return;
+    for (uint32_t i = 0; i < pack->doubt_count; i++)
+        if (all || pack->doubts[i].connection == record->connection)
+            pack->doubts[i].open = 0;
+}
+
+/* In doubt stay the connections that are inside a message at the end of the block before. */
+static void forget_doubts(struct tape_pack *pack)
+{
+    uint32_t kept = 0;
+    for (uint32_t i = 0; i < pack->doubt_count; i++)
+        if (pack->doubts[i].open && pack->first_ordinal == pack->next_ordinal)
+            pack->doubts[kept++] = pack->doubts[i];
+    pack->doubt_count = kept;
+    pack->doubts_overran &= pack->first_ordinal == pack->next_ordinal;
+}
+
+/* A whole frame that comes inside a fragmented message is no message, so no reader may pass over
+ * it: where a connection sends a fragment in this block, over none of its frames. */
 static void find_forms(struct tape_pack *pack)
 {
-    if (pack->first_ordinal != pack->next_ordinal)
-        pack->open_count = 0;
+    enum { FIN = 0x80, CONTROL = 8, OPCODE = 15 };
+    forget_doubts(pack);
     for (uint32_t i = 0; i < pack->count; i++) {
         struct tape_pack_waiting *record = &pack->records[i];
         const uint8_t *body = pack->bodies.bytes + record->offset;
         record->header = 0;
         record->form = 0;
-        if (!is_frame(record))
+        if (!is_frame(record)) {
+            note_event(pack, record);
             continue;
+        }
         record->header = (uint8_t)find_header(body, record->bytes);
-        record->form = record->header > 0 ? body[0] : 0;
-        if (record->kind == TAPE_RECORD_FRAME_IN && record->bytes > 0 && (body[0] & 8) == 0 &&
-            (!(body[0] & 0x80) || (body[0] & 15) == TAPE_WS_CONTINUATION))
-            note_open(pack, record->connection);
+        if (record->header == 0)
+            continue;
+        if (record->kind == TAPE_RECORD_FRAME_IN && !(record->flags & DAMAGED) &&
+            !(body[0] & CONTROL) && (!(body[0] & FIN) || (body[0] & OPCODE) == 0))
+            note_fragment(pack, record->connection, !(body[0] & FIN));
+        record->form = body[0];
+        record->header = body[0] == 0 ? 0 : record->header;
     }
 }
 
@@ -90,7 +124,7 @@ static int is_data(const struct tape_pack *pack, const struct tape_pack_waiting 
     return record->kind == TAPE_RECORD_FRAME_IN && !(record->flags & DAMAGED) &&
            (record->form == WHOLE_TEXT || record->form == WHOLE_BINARY) &&
            record->bytes - record->header <= TAPE_WS_MESSAGE_MAX_BYTES &&
-           (pack->open_count == 0 || !is_open(pack, record->connection));
+           !is_in_doubt(pack, record->connection);
 }
 
 static int sort_text(struct tape_pack *pack, uint32_t row, int data)
