@@ -99,8 +99,10 @@ def asked(path, names):
 
 def check(path, what):
     names = streams_of(path)
-    wanted = asked(path, names)
-    for name in names:
+    numbers = sorted(name for name in names if name[:1].isdigit())
+    asked_for = names - set(numbers[3:])  # of those many alike
+    wanted = asked(path, asked_for)
+    for name in asked_for:
         if name and len(name) < 250 and "," not in name:
             by_parser = [line for line in wanted["parsed"].splitlines()
                          if json.loads(line)["kind"] == "data" and json.loads(line).get("stream") == name]
@@ -108,7 +110,7 @@ def check(path, what):
     for words in ((), ("--level=cold",)):
         rig.call("tape-record", "--quiet", "--pack", *words, path)
         expect(streams_of(path) == names, "%s %s: other streams" % (what, words))
-        for name, found in asked(path, names).items():
+        for name, found in asked(path, asked_for).items():
             expect(found == wanted[name], "%s %s: stream %s: %d bytes, not %d" % (what, words, name[:300], len(found), len(wanted[name])))
         rig.verify(path)
     codecs = rig.query(path, "SELECT count(*) n FROM block WHERE codec IN (2, 3)")[0]["n"]
@@ -118,11 +120,10 @@ def check(path, what):
 
 
 def main(scratch):
-    for seed in (1, 2):
-        make_odd(scratch / "odd", random.Random(seed))
-        check(scratch / "odd", "odd names %d" % seed)
-    for venue in ("usdm", "spot", "coinm"):
-        import_lines(scratch / venue, rig.generate("--seed", 4, "--venue", venue, "--count", 6000), scratch)
+    make_odd(scratch / "odd", random.Random(1))
+    check(scratch / "odd", "odd names")
+    for venue, symbol in (("usdm", "btcusdt"), ("spot", "btcusdt"), ("coinm", "btcusd_perp")):
+        import_lines(scratch / venue, rig.generate("--seed", 4, "--venue", venue, "--symbols", symbol, "--count", 6000), scratch)
         check(scratch / venue, venue)
     for name in REAL:
         path = rig.real_data(name)
