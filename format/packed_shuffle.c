@@ -5,6 +5,7 @@
 enum {
     POINT = TAPE_PACKED_EIGHT, /* where it stands in the source */
     SUFFIX_MAX_BYTES = 7,
+    ORDER_BYTES = 16,
     NOWHERE = 0x80, /* a shuffle puts 0 for it */
 };
 
@@ -26,7 +27,7 @@ int tape_packed_shuffle_of(const struct tape_packed_step *step, struct tape_pack
         length = 0;
     memcpy(shuffle->suffix + POINT + 1, step->after.bytes, length);
     for (unsigned zeros = 0; zeros < TAPE_PACKED_EIGHT; zeros++) {
-        uint8_t *order = shuffle->orders[zeros];
+        uint8_t *order = shuffle->orders + ORDER_BYTES * zeros;
         unsigned put = 0;
         for (unsigned digit = zeros; digit < rule->whole; digit++)
             order[put++] = (uint8_t)digit;
@@ -37,7 +38,7 @@ int tape_packed_shuffle_of(const struct tape_packed_step *step, struct tape_pack
         for (unsigned i = 0; i < length; i++)
             order[put++] = (uint8_t)(POINT + 1 + i);
         shuffle->lengths[zeros] = put;
-        while (put < sizeof shuffle->orders[0])
+        while (put < ORDER_BYTES)
             order[put++] = NOWHERE;
     }
     return 1;
@@ -59,12 +60,12 @@ put_one(uint8_t *at, uint64_t value, const struct tape_packed_shuffle *shuffle, 
     if (scaled)
         value = tape_packed_unscale(value, &shuffle->rule);
     uint64_t digits = tape_packed_eight_fast(value);
-    size_t zeros = (size_t)__builtin_ctzll(digits | shuffle->rule.units) / 8;
+    size_t bits = (size_t)__builtin_ctzll(digits | shuffle->rule.units) & 56; /* 8 * zeros */
     __m128i source = _mm_or_si128(_mm_cvtsi64_si128((int64_t)digits),
                                   _mm_load_si128((const __m128i *)shuffle->suffix));
-    __m128i order = _mm_load_si128((const __m128i *)shuffle->orders[zeros]);
+    __m128i order = _mm_load_si128((const __m128i *)(shuffle->orders + 2 * bits));
     _mm_storeu_si128((__m128i *)at, _mm_shuffle_epi8(source, order));
-    at += shuffle->lengths[zeros];
+    at += shuffle->lengths[bits / 8];
     if (apart) {
         memcpy(at, shuffle->literal, sizeof shuffle->literal);
         at += shuffle->literal_length;

@@ -13,7 +13,7 @@
  */
 struct tape_packed_shuffle {
     uint8_t suffix[16] __attribute__((aligned(16))); /* of the digits: '0' */
-    uint8_t orders[8][16];
+    uint8_t orders[8 * 16];                          /* of 16 bytes each */
     uint64_t lengths[8];
     uint8_t literal[16];
     uint64_t literal_length;

@@ -94,8 +94,7 @@ static inline uint8_t *put_steps(struct rebuild *rebuild,
             at = tape_packed_put_number(at, step->form, step->values[index], step->decimals);
             break;
         case TAPE_PACKED_PUT_EACH:
-            at = tape_packed_put_each(at, step->values[index],
-                                      (uint64_t)step->of.decimals[index]);
+            at = tape_packed_put_each(at, step->values[index], (uint64_t)step->of.decimals[index]);
             break;
         case TAPE_PACKED_PUT_TIME:
             at = tape_packed_put_time(at, step->form, step->values[index], step->decimals);

@@ -148,6 +148,7 @@ static void check_number(int64_t value, unsigned decimals)
         assert_text(text, tape_packed_put_integer(text, (uint64_t)value), want);
         check_long(value, &high);
         check_long(value ^ 1, &high);
+        check_long(value / 10000 * 10000 + 10000, &high);
     }
 }
 
@@ -838,6 +839,9 @@ static const struct {
     {GROUP, B("\1\2\0"), "group 0: column 0 cannot name its streams"},
     {GROUP, B("\1\2\5"), "group 0: column 5 cannot name its streams"},
     {GROUP, B("\1\2\2"), "group 0: column 2 cannot name its streams"},
+    {GROUP, B("\1\2\1\4\3\0\0\0\1\1\1\1\0\1\1x\0\0"), "group 0: column 1 cannot name its streams"},
+    {GROUP, B("\1\2\0\3\0\1\0\0"), "group 0: column 0 cannot name its streams"},
+    {GROUP, B("\0\1\1s\0\1\1\2\2"), "group 0: row 1 is longer than the text"},
     {PROGRAM, B("\5"), "group 0: a node is none"},
     {PROGRAM, B("\1\0\2\0"), "group 0: a literal is empty"},
     {PROGRAM, B("\1\xff\xff\3"), "group 0: a literal is longer than the pool"},
@@ -918,8 +922,7 @@ static void tells_what_is_wrong_with_the_areas(void **state)
         {B("\0\0\0\1\2xx"), "an area is stored longer than it is"},
         {B("\1\0\0\1\1x"), "the areas do not fill the payload"},
         {B("\0\0\0\1\1xx"), "the areas do not fill the payload"},
-        {B("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1\1\1\1\1xxx"),
-         "the areas do not fill the payload"},
+        {B("\xff\xff\xff\xff\xff\xff\xff\xff\xff\1\1\1\1\1x"), "the areas do not fill the payload"},
         {B("\0\2\1\1\1xx"), "text: the payload is not a zstd frame as specified"},
         {B("\0\0\0\x10\x0e"
            "0123456789abcd"),
@@ -1018,7 +1021,9 @@ static void limits_the_nodes_of_programs(void **state)
     }
 }
 
-#define SIXTY "............................................................"
+#define SIXTY        "............................................................"
+#define SIXTY_FIVE   SIXTY SIXTY SIXTY SIXTY SIXTY
+#define SIXTY_TWENTY SIXTY_FIVE SIXTY_FIVE SIXTY_FIVE SIXTY_FIVE
 
 /* A list of 60-byte literals, of strings of a long dictionary entry, one in another: each stops
  * where the records end. */
@@ -1038,6 +1043,9 @@ static void stops_where_the_records_end(void **state)
         {B("\4\1\1x\4\1\1y\4\1\1z\0\0\0\0"), B("\0\1\1\3\3\0\0"),
          "the records are 24 bytes, not 34"},
         {B("\3\3\0"), B("\0\1\170" SIXTY SIXTY "\0\0\0\1\170" SIXTY SIXTY "\0\0"),
+         "group 0: row 0 is longer than the records may be"},
+        {B("\3\3\3\0"),
+         B("\0\1\74" SIXTY "\0\0\0\1\74" SIXTY "\0\0\0\1\xb0\x09" SIXTY_TWENTY "\0\0"),
          "group 0: row 0 is longer than the records may be"},
         {B("\1\170" SIXTY SIXTY "\0"), B(""), "group 0: row 0 is longer than the records may be"},
         {B("\1\74" SIXTY "\0"), B(""), "group 0: row 1 is longer than the records may be"},
@@ -1061,6 +1069,33 @@ static void stops_where_the_records_end(void **state)
     }
 }
 
+/* The same with so much that no slack would hold it: pairs as in a book update, frames of text. */
+static void stops_before_its_room_does(void **state)
+{
+    (void)state;
+    enum { RAW_BYTES = 20000, PAIRS = 4990, TEXTS = 4000 };
+    struct made_packed made = {
+        .header = {.codec = TAPE_BLOCK_CODEC_TEMPLATE, .records = 1, .raw_bytes = RAW_BYTES}};
+    put_literal(&made.pool, "\1\1\1\3\x81\0\0\0\0\0\1\1\0\4\1\2[\"\2\1\3\",\"\2\1\2\"]\0\0");
+    made_column(&made, (int64_t[]){PAIRS}, 1, 0);
+    for (int i = 0; i < 2; i++) /* all are 12345.67 */
+        put_literal(&made.pool, "\0\2\1\0\x8e\xda\x96\1");
+    made_packed_end(&made, 0);
+    assert_int_equal(open_made(&made), TAPE_CORRUPT);
+    assert_string_equal(error.text, "group 0: row 0 is longer than the records may be");
+    made_packed_free(&made);
+
+    made.header = (struct tape_block_header){
+        .codec = TAPE_BLOCK_CODEC_GROUPED, .records = TEXTS, .raw_bytes = RAW_BYTES};
+    put_literal(&made.pool, "\1\1\1\3\x81\0\0\0\0\0\1\0\0\1\0\12"); /* five bytes each */
+    for (int i = 0; i < RAW_BYTES; i++)
+        tape_growing_put_u8(&made.text, 'x');
+    made_packed_end(&made, 1);
+    assert_int_equal(open_made(&made), TAPE_CORRUPT);
+    assert_string_equal(error.text, "group 0: row 2222 is longer than the records may be");
+    made_packed_free(&made);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -1076,6 +1111,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(demands_the_codec_of_its_groups, open_reader, free_reader),
         cmocka_unit_test_setup_teardown(limits_the_nodes_of_programs, open_reader, free_reader),
         cmocka_unit_test_setup_teardown(stops_where_the_records_end, open_reader, free_reader),
+        cmocka_unit_test_setup_teardown(stops_before_its_room_does, open_reader, free_reader),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
