@@ -335,6 +335,28 @@ static void test_segment_brought_back(void **state)
     story_free(&story);
 }
 
+/* Nobody knows any more what the index begins with: it begins anew, so that both say the same. */
+static void test_lost_base(void **state)
+{
+    (void)state;
+    char where[400];
+    int rebuilt;
+    make_pruned();
+    snprintf(where, sizeof where, "%s/pruned.db", archive_path);
+    assert_int_equal(unlink(where), 0);
+    struct tape_archive *archive = tape_archive_create(archive_path, &error);
+    assert_non_null(archive);
+    struct tape_index *index = tape_index_open(archive, &rebuilt, &error);
+    struct tape_summariser *summariser = tape_summariser_new(&error);
+    assert_true(tape_index_pruned_ordinal(index) > 0);
+    assert_true(tape_index_catch_up(index, archive, summariser, NULL, NULL, &error) > 0);
+    assert_int_equal(tape_index_pruned_ordinal(index), 0);
+    expect_truth(index, archive_path, "without pruned.db");
+    tape_summariser_free(summariser);
+    tape_index_close(index);
+    tape_archive_close(archive);
+}
+
 static void test_index_that_ends_before_the_base(void **state)
 {
     (void)state;
@@ -369,6 +391,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_what_is_no_base, open_directory, remove_directory),
         cmocka_unit_test_setup_teardown(test_segment_brought_back, open_directory,
                                         remove_directory),
+        cmocka_unit_test_setup_teardown(test_lost_base, open_directory, remove_directory),
         cmocka_unit_test_setup_teardown(test_index_that_ends_before_the_base, open_directory,
                                         remove_directory),
     };

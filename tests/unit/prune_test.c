@@ -166,6 +166,11 @@ static void test_a_jump_ahead_is_not_believed_at_once(void **state)
     /* slewing, and small steps */
     assert_int_equal(tape_prune_clock_now(&clock, real + 2 * HOUR_NS, mono + HOUR_NS + 1),
                      real + 2 * HOUR_NS);
+    /* an hour and a half */
+    struct tape_prune_clock stepped = clock;
+    assert_int_equal(
+        tape_prune_clock_now(&stepped, real + 2 * HOUR_NS + 90 * 60000000000ll, mono + HOUR_NS + 1),
+        real + 2 * HOUR_NS);
     /* ten years ahead */
     int64_t far = real + 3650 * DAY_NS;
     assert_int_equal(tape_prune_clock_now(&clock, far + 3 * HOUR_NS, mono + 2 * HOUR_NS),
