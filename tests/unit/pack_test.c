@@ -27,6 +27,7 @@ static struct made_text made;
 static struct tape_record kept[KEPT_MAX];
 static uint32_t kept_count;
 static uint64_t passed_over_ever;
+static uint32_t passed_over_last;
 
 static int open_both(void **state)
 {
@@ -120,6 +121,7 @@ static void assert_passed_over_are_data(void)
         assert_true(count_passed_over(&wanted) <= all);
     }
     passed_over_ever += all;
+    passed_over_last = all;
     tape_feed_free(feed);
 }
 
@@ -246,8 +248,13 @@ static void tells_shapes_apart_that_have_one_stream(void **state)
 static void keeps_what_stands_inside_a_fragmented_message(void **state)
 {
     (void)state;
-    static const char text[] = "{\"stream\":\"a@b\",\"data\":{\"p\":1}}";
-    uint8_t body[64];
+    /* Long enough that codec 1 is not tried. */
+    static const char text[] =
+        "{\"stream\":\"a@b\",\"data\":{\"p\":1,\"of\":\"........................."
+        "..................................................................."
+        "..................................................................."
+        "\"}}";
+    uint8_t body[256];
     for (uint32_t i = 0; i < 600; i++) {
         int opens = i == 102;
         size_t used = tape_ws_build(body, TAPE_WS_TEXT, !opens, sizeof text - 1, NULL);
@@ -259,11 +266,24 @@ static void keeps_what_stands_inside_a_fragmented_message(void **state)
                                      .flags = 1,
                                      .bytes = (uint32_t)(used + sizeof text - 1),
                                      .data = body};
+        if (i == 450)
+            record.kind = TAPE_RECORD_CONNECTION_CLOSE;
         append(&record);
-        if (i == 200)
+        if (i == 200) { /* of connection 1 none, of the other all */
             seal_and_compare();
+            assert_int_equal(passed_over_last, 100);
+        }
+        if (i == 400) {
+            seal_and_compare();
+            assert_int_equal(passed_over_last, 100);
+        }
+        if (i == 500) {
+            seal_and_compare();
+            assert_int_equal(passed_over_last, 50);
+        }
     }
     seal_and_compare();
+    assert_int_equal(passed_over_last, 99);
 }
 
 static void is_the_same_every_time(void **state)
