@@ -76,7 +76,7 @@ def main(scratch):
     expect_equal(len(summary), 2, "connections")
     for connection in summary:
         expect_equal(connection["ended"], "in order", "end of connection %d" % connection["connection"])
-        expect(connection["pings"] > 5, "connection %d: pings" % connection["connection"])
+        expect(connection["pings"] > 0, "connection %d: pings" % connection["connection"])
         expect(connection["pings"] - connection["pongs"] <= 1, "pings unanswered: %r" % connection)
     pairs = rig.pair_connections(archive, summary, scratch / "log")
     for pair in pairs:
