@@ -8,7 +8,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(TAPE_PACK_NUMBER_PORTABLE)
 #include <immintrin.h>
 #endif
 
@@ -126,7 +126,7 @@ static inline const uint8_t *tape_pack_number_read(const uint8_t *from,
     return __builtin_expect(negative, 0) ? tape_pack_number_negate(at, number) : at;
 }
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(TAPE_PACK_NUMBER_PORTABLE)
 #define TAPE_PACK_NUMBER_WIDE   1
 #define TAPE_PACK_NUMBER_TARGET __attribute__((target("avx2,bmi,bmi2")))
 
