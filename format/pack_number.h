@@ -143,14 +143,15 @@ TAPE_PACK_NUMBER_INLINE int tape_pack_number_measure(const uint8_t *at, unsigned
                                                      struct tape_pack_number_span *span)
 {
     unsigned whole = _tzcnt_u32(others);
-    if (whole - 1 >= 15 || (*at == '0' && whole > 1))
+    /* One branch that is never taken: a leading zero alone is as frequent as not. */
+    if (__builtin_expect((whole - 1 >= 15) | ((*at == '0') & (whole > 1)), 0))
         return 0;
     span->whole = span->bytes = whole;
     span->fraction = 0;
     if (at[whole] == '.') {
         span->bytes = _tzcnt_u32(_blsr_u32(others));
         span->fraction = span->bytes - whole - 1;
-        return span->fraction > 0 && span->bytes < 16;
+        return (span->fraction > 0) & (span->bytes < 16);
     }
     return 1;
 }
