@@ -25,6 +25,7 @@ static int read_head(struct tape_packed_input *input, struct tape_packed_head *h
     head->flags = (uint16_t)flags;
     head->connection = (uint32_t)connection;
     head->group = (uint32_t)group;
+    head->records = 0;
     head->stored_bytes = (uint8_t)(1 + tape_bytes_put_varint(varint, flags) +
                                    tape_bytes_put_varint(varint, connection));
     return 1;
@@ -81,6 +82,7 @@ static int read_order(struct tape_packed_decoder *decoder, struct tape_error *er
         if ((uint64_t)column.values[i] >= block->head_count)
             return tape_error_set(error, TAPE_CORRUPT, "order: record %u has no head", i);
         heads[i] = (uint32_t)column.values[i];
+        block->heads[heads[i]].records++;
     }
     block->record_head = heads;
     return 0;
@@ -126,8 +128,8 @@ static int deal(struct tape_packed_decoder *decoder, struct tape_error *error)
         if (block->heads[i].group >= block->group_count)
             return tape_error_set(error, TAPE_CORRUPT, "head %u names a group that is not there",
                                   i);
-    for (uint32_t i = 0; i < block->records; i++)
-        groups[block->heads[block->record_head[i]].group].rows.count++;
+    for (uint32_t i = 0; i < block->head_count; i++)
+        groups[block->heads[i].group].rows.count += block->heads[i].records;
     for (uint32_t i = 0; i < block->group_count; i++) {
         if (groups[i].rows.count == 0)
             return tape_error_set(error, TAPE_CORRUPT, "group %u has no rows", i);

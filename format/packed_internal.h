@@ -69,6 +69,7 @@ struct tape_packed_group {
 
 struct tape_packed_head {
     uint32_t connection, group;
+    uint32_t records; /* that have it */
     uint16_t flags;
     uint8_t kind, form;
     uint8_t stored_bytes; /* of kind, flags and connection in the form of codec 0 */

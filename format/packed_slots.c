@@ -48,15 +48,15 @@ static int read_column(struct slots *slots, struct tape_packed_place *place, uin
 /* The bits that all values fit in, and whether some are negative, which is rare. */
 static void measure(const int64_t *values, uint32_t count, struct tape_packed_place *place)
 {
+    const int64_t *at = values, *end = values + count;
     int64_t any = 0, sizes = 0;
-    uint32_t i = 0;
-    for (; i + 4 <= count; i += 4)
-        any |= values[i] | values[i + 1] | values[i + 2] | values[i + 3];
-    for (; i < count; i++)
-        any |= values[i];
+    for (; end - at >= 8; at += 8)
+        any |= (at[0] | at[1] | at[2] | at[3]) | (at[4] | at[5] | at[6] | at[7]);
+    for (; at < end; at++)
+        any |= *at;
     if (any < 0)
-        for (i = 0; i < count; i++)
-            sizes |= values[i] ^ values[i] >> 63;
+        for (at = values; at < end; at++)
+            sizes |= *at ^ *at >> 63;
     else
         sizes = any;
     /* -2^k has the size of 2^k - 1. */
