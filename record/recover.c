@@ -38,6 +38,7 @@ struct recovery {
     struct tape_block_builder *builder;
     int summary_open;
     int uncounted; /* the summariser failed: footers say "not counted" from here on */
+    int orphans;   /* the open summary misses what began before the counting did */
     int output_is_new;
     uint32_t output_sequence;
     uint64_t next_ordinal;
@@ -75,6 +76,35 @@ static void drop_summary(struct recovery *recovery)
     if (recovery->summary_open)
         tape_summary_free(tape_summariser_take(recovery->summariser, &none, 0));
     recovery->summary_open = 0;
+    recovery->orphans = 0;
+}
+
+/* Counting begins with a segment, a fragmented message may have begun before it: the end of such a
+ * one looks like a fragment out of place. The footer must not say that there is no message. */
+static void count_record(struct recovery *recovery, const struct tape_record *record,
+                         struct tape_error *error)
+{
+    enum {
+        KNOWN_BAD = TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE
+    };
+    struct tape_message message;
+    if (recovery->uncounted)
+        return;
+    int status = tape_summariser_add(recovery->summariser, record, &message, error);
+    if (status < 0)
+        recovery->uncounted = 1;
+    else if (status == 1 && message.kind == TAPE_FEED_BAD && !message.outgoing &&
+             !(record->flags & KNOWN_BAD))
+        recovery->orphans = 1;
+}
+
+static const struct tape_segment_stream_count *counts_of(const struct recovery *recovery,
+                                                         size_t *length)
+{
+    *length = 0;
+    return recovery->uncounted || recovery->orphans
+               ? NULL
+               : tape_summariser_counts(recovery->summariser, length);
 }
 
 static int count_block(void *context, struct tape_block_reader *reader,
@@ -86,9 +116,8 @@ static int count_block(void *context, struct tape_block_reader *reader,
     drop_summary(recovery);
     recovery->summary_open = 1;
     while (!recovery->uncounted && tape_block_next(reader, &record) == 1)
-        recovery->uncounted = tape_summariser_add(recovery->summariser, &record, NULL, error) < 0;
-    *counts =
-        recovery->uncounted ? NULL : tape_summariser_counts(recovery->summariser, counts_length);
+        count_record(recovery, &record, error);
+    *counts = counts_of(recovery, counts_length);
     return 0;
 }
 
@@ -312,8 +341,7 @@ static int write_block(struct recovery *recovery, struct tape_error *error)
     if (status < 0)
         return status;
     header.realtime_minus_monotonic_ns = tape_clock_offset();
-    const struct tape_segment_stream_count *counts =
-        recovery->uncounted ? NULL : tape_summariser_counts(recovery->summariser, &counts_length);
+    const struct tape_segment_stream_count *counts = counts_of(recovery, &counts_length);
     status =
         tape_segment_append(recovery->output, &header, stored, counts, counts_length, 0, error);
     drop_summary(recovery);
@@ -356,8 +384,7 @@ static int append_record(struct recovery *recovery, const struct tape_record *re
         return appended;
     recovery->summary_open = 1;
     recovery->next_ordinal = record->ordinal + 1;
-    if (!recovery->uncounted)
-        recovery->uncounted = tape_summariser_add(recovery->summariser, record, NULL, error) < 0;
+    count_record(recovery, record, error);
     return 0;
 }
 

@@ -3,6 +3,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "format/feed.h"
 #include "format/ring.h"
 #include "record/repair.h"
 
@@ -70,7 +71,90 @@ static int setup(void **state)
     return make_scratch(state);
 }
 
+/* One fragment of a text message; first and last as RFC 6455 has them. */
+static void put_fragment(struct tape_store *store, int first, int last, size_t bytes)
+{
+    uint8_t header[TAPE_WS_HEADER_MAX_BYTES], *room;
+    size_t header_bytes =
+        tape_ws_build(header, first ? TAPE_WS_TEXT : TAPE_WS_CONTINUATION, last, bytes, NULL);
+    while ((room = tape_store_reserve(store, header_bytes + bytes)) == NULL)
+        usleep(1000);
+    memcpy(room, header, header_bytes);
+    memset(room + header_bytes, 'x', bytes);
+    struct tape_record record = {.recv_ns = tape_clock_realtime(),
+                                 .connection = 1,
+                                 .bytes = (uint32_t)(header_bytes + bytes),
+                                 .kind = TAPE_RECORD_FRAME_IN};
+    tape_store_publish(store, &record);
+}
+
+/* A message that lies in several segments, then one that is whole, all durable. */
+static void write_over_segments(struct tape_store *store)
+{
+    struct tape_store_state state;
+    for (int i = 0; i < 12; i++) {
+        put_fragment(store, i == 0, i == 11, 4000);
+        do {
+            usleep(2000);
+            tape_store_read_state(store, &state);
+        } while (state.durable_records < state.records);
+    }
+    put_fragment(store, 1, 1, 100);
+}
+
+static void add_messages(void *context, const struct tape_segment_stream_count *count)
+{
+    *(uint64_t *)context += count->messages;
+}
+
+/* Every footer that counts a block counts what the parser finds in it; messages in all. */
+static uint64_t check_counts(uint32_t *uncounted)
+{
+    struct tape_error error = {0};
+    struct tape_archive *archive = tape_archive_open(archive_path, &error);
+    struct tape_block_reader *reader = tape_block_reader_new();
+    struct tape_feed *feed = tape_feed_new();
+    struct tape_record record;
+    struct tape_message message;
+    uint64_t all = 0;
+    int segments = tape_archive_scan(archive, &error);
+    for (int i = 0; i < segments; i++) {
+        struct tape_segment *segment =
+            tape_archive_open_segment(archive, tape_archive_entry(archive, i), &error);
+        struct tape_segment_info info;
+        tape_segment_read_info(segment, &info);
+        for (uint32_t block = 0; block < info.blocks; block++) {
+            uint64_t found = 0, told = 0;
+            assert_int_equal(tape_segment_read(segment, block, reader, &error), 0);
+            while (tape_block_next(reader, &record) == 1)
+                if (tape_feed_push(feed, &record, &message, &error) == 1)
+                    found += message.kind == TAPE_FEED_DATA;
+            int status = tape_segment_counts(segment, block, add_messages, &told);
+            if (status == 0)
+                assert_int_equal(told, found);
+            *uncounted += status == TAPE_MISSING;
+            all += found;
+        }
+        tape_segment_close(segment);
+    }
+    tape_feed_free(feed);
+    tape_block_reader_free(reader);
+    tape_archive_close(archive);
+    return all;
+}
+
 /* ---- kill -9 ---- */
+
+static void message_over_segments(void **unused)
+{
+    (void)unused;
+    uint32_t uncounted = 0;
+    die_after(write_over_segments, (struct tape_store_options){.seal_raw_bytes = 16000});
+    repair(0);
+    assert_int_equal(check_counts(&uncounted), 2);
+    assert_true(uncounted > 0);
+    check_index();
+}
 
 static void ring_only(void **unused)
 {
@@ -452,6 +536,7 @@ static void repair_makes_no_archive(void **unused)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        CASE(message_over_segments),
         CASE(ring_only),
         CASE(segments_only),
         CASE(both),
