@@ -176,7 +176,7 @@ static unsigned choose_log(const struct tape_column_writer *writer, uint32_t cou
 {
     unsigned log = 31 - (unsigned)__builtin_clz(count | 1);
     unsigned most = writer->thorough ? TAPE_TANS_LOG_MAX : TAPE_TANS_LOG_MAX - 1;
-    unsigned less = writer->thorough ? 2 : 4;
+    unsigned less = writer->thorough ? 2 : 6;
     log = log > TAPE_TANS_LOG_MIN + less ? log - less : TAPE_TANS_LOG_MIN;
     log = log > most ? most : log;
     for (unsigned which = 0; which < contexts; which++)
