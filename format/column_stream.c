@@ -89,28 +89,31 @@ INLINE uint64_t read_lanes(const tape_tans_entry (*restrict entries)[TAPE_TANS_S
     const uint32_t *owner = context->owner;
     uint64_t readable = (uint64_t)(stream->readable - at) * 8;
     uint64_t a = states[0], b = states[1], c = states[2], d = states[3];
-    size_t i = 0; /* wide, as the lanes: addresses need no widening then */
     uint8_t last = 0;
     unsigned met = 0;
-    for (; i + 2 * TAPE_TANS_LANES <= count && position + FOUR_MOST_BITS <= readable;
-         i += TAPE_TANS_LANES) {
+    /* Nothing but pointers and lanes is kept in the loop: all of it must fit into registers. */
+    int64_t *value = values, *end = values + count;
+    uint8_t *token = tokens;
+    for (; end - value >= 2 * TAPE_TANS_LANES && position + FOUR_MOST_BITS <= readable;
+         value += TAPE_TANS_LANES, token += TAPE_TANS_LANES) {
 #define LANE(lane, state)                                                                          \
     do {                                                                                           \
-        unsigned which = find_context(kind, owner, beside, i + (lane), last);                      \
+        size_t i = (size_t)(value - values) + (lane);                                              \
+        unsigned which = find_context(kind, owner, beside, i, last);                               \
         tape_tans_entry entry = entries[which][state];                                             \
         met |= 1u << which;                                                                        \
         last = tape_tans_token(entry);                                                             \
-        tokens[i + (lane)] = last;                                                                 \
+        token[lane] = last;                                                                        \
         if (__builtin_expect(tape_tans_total(entry) > TAPE_TANS_LOOK_BITS, 0)) {                   \
             uint32_t next; /* the lane itself must not leave its register */                       \
-            position = read_one(stream, position, entry, 1, &next, &values[i + (lane)]);           \
+            position = read_one(stream, position, entry, 1, &next, &value[lane]);                  \
             (state) = next;                                                                        \
         } else {                                                                                   \
             uint64_t bits = peek(at, position);                                                    \
             unsigned extra = tape_tans_extra(entry);                                               \
             position += tape_tans_total(entry);                                                    \
             (state) = tape_tans_base(entry) + (bits >> extra & tape_tans_mask(entry));             \
-            values[i + (lane)] = (int64_t)(tape_token_base[last] + low_bits(bits, extra));         \
+            value[lane] = (int64_t)(tape_token_base[last] + low_bits(bits, extra));                \
         }                                                                                          \
     } while (0)
         LANE(0, a);
@@ -119,6 +122,7 @@ INLINE uint64_t read_lanes(const tape_tans_entry (*restrict entries)[TAPE_TANS_S
         LANE(3, d);
 #undef LANE
     }
+    size_t i = (size_t)(value - values);
     states[0] = (uint32_t)a, states[1] = (uint32_t)b;
     states[2] = (uint32_t)c, states[3] = (uint32_t)d;
     for (; i < count && position <= readable; i++) {

@@ -36,7 +36,7 @@ static inline uint32_t tape_tans_mask(tape_tans_entry entry)
 }
 static inline unsigned tape_tans_extra(tape_tans_entry entry)
 {
-    return entry >> 32 & 63; /* as many as a shift looks at */
+    return (uint8_t)(entry >> 32);
 }
 static inline unsigned tape_tans_bits(tape_tans_entry entry)
 {
