@@ -21,6 +21,7 @@
 
 /* linux/ioprio.h is not everywhere */
 enum { IOPRIO_OF_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
+enum { NICE = 10 }; /* of the thread that is not idle */
 
 #define INDEX_LAGS_NS     200000000ll /* the index gets a sealed segment within a second … */
 #define INDEX_LAGS_MAX_NS 10000000000ll
@@ -271,6 +272,9 @@ static void wait(struct tape_packer *packer, int64_t after_ns)
 static void *run(void *context)
 {
     struct tape_packer *packer = context;
+    /* Not idle: it holds the index's lock now and then. But capture comes first on a shared core.
+     */
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
     pthread_mutex_lock(&packer->lock);
     while (!atomic_load(&packer->stop)) {
         pthread_mutex_unlock(&packer->lock);
