@@ -12,11 +12,11 @@ enum {
     SMALL_BYTES = 16 << 10, /* below it all codecs are tried: tables may cost more than they save */
 };
 
-/* Little is left of a warm block for zstd: there its fastest level is within one byte in a hundred
- * of the others. */
+/* Little is left of a warm block for zstd: its fastest level is within one byte in a hundred of the
+ * others. */
 static const struct tape_pack_level_rule rules[] = {
 #define TAPE_PACK_LEVEL_RULE(name, number, word, raw_bytes, zstd_level)                            \
-    [number] = {raw_bytes, zstd_level, zstd_level > 3 ? zstd_level : 1, zstd_level > 3},
+    [number] = {raw_bytes, zstd_level, zstd_level > 3},
     TAPE_PACK_LEVEL_TABLE(TAPE_PACK_LEVEL_RULE)
 #undef TAPE_PACK_LEVEL_RULE
 };

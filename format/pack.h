@@ -16,7 +16,7 @@ extern "C" {
 
 /* TAPE_PACK_LEVEL(name, number, word, raw bytes of a block, zstd level) */
 #define TAPE_PACK_LEVEL_TABLE(X)                                                                   \
-    X(WARM, 0, "warm", 1 << 20, 3)                                                                 \
+    X(WARM, 0, "warm", 1 << 20, 1)                                                                 \
     X(COLD, 1, "cold", 16 << 20, 19)
 
 enum tape_pack_level {

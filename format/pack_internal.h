@@ -59,9 +59,8 @@ struct tape_pack {
 
 struct tape_pack_level_rule {
     size_t raw_bytes;
-    int level;      /* as the header says */
-    int zstd_level; /* of both areas */
-    int thorough;   /* columns are tried in more ways */
+    int level;    /* zstd's, of both areas */
+    int thorough; /* columns are tried in more ways */
 };
 
 /* tape_pack_sort(pack): every record gets a form and a group. 1, or 0 when memory is short. */

@@ -151,8 +151,8 @@ static int put_areas(struct tape_pack *pack)
     const struct tape_growing *bits = &output->columns.bits, *pool = &output->columns.pool;
     areas->length = stored->length = 0;
     tape_growing_put(areas, bits->bytes, bits->length);
-    int64_t text = put_area(pack->zstd, &output->text, pack->rule->zstd_level, areas);
-    int64_t packed = put_area(pack->zstd, pool, pack->rule->zstd_level, areas);
+    int64_t text = put_area(pack->zstd, &output->text, pack->rule->level, areas);
+    int64_t packed = put_area(pack->zstd, pool, pack->rule->level, areas);
     if (text < 0 || packed < 0)
         return 0;
     uint8_t *to = tape_growing_reserve(stored, TAPE_BLOCK_HEADER_BYTES);
