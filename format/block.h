@@ -119,8 +119,8 @@ int tape_block_next(struct tape_block_reader *reader, struct tape_record *record
 /* tape_block_select(reader, wants, context): from the next open on, next may pass over data
  * messages of a stream that wants() refuses, where the codec has them apart: their text is not
  * rebuilt then. Which records are passed over is the codec's choice (interleaved blocks give all);
- * of those given the ordinals tell. wants() may be asked again for a name, as in
- * tape_segment_stream_count, but never for records that are no whole data message. NULL: all. */
+ * of those given the ordinals tell. Names are those of tape_segment_stream_count; wants() may be
+ * asked for one again, but is never asked for records that are no whole data message. NULL: all. */
 typedef int tape_block_wants(void *context, const char *stream, size_t stream_bytes);
 void tape_block_select(struct tape_block_reader *reader, tape_block_wants *wants, void *context);
 
