@@ -54,7 +54,7 @@ uint64_t tape_column_tokens_factor(const int64_t *residuals, uint32_t count, int
     for (uint32_t i = 0; i < count; i++)
         any |= residuals[i];
     *is_signed = any < 0;
-    return factor == 0 || factor > INT64_MAX ? 1 : factor;
+    return factor == 0 ? 1 : factor;
 }
 
 /* Counting leading zeros is slow without its own instruction, and this loop does little else. Every
