@@ -90,7 +90,9 @@ static void attempt_times(struct trial *trial)
         return;
     int64_t recv = scope->recv_ns[0], value = trial->column->values[0];
     for (uint32_t exponent = 0; exponent <= TAPE_COLUMN_EXPONENT_MAX; exponent += 3) {
-        if (value > recv - recv / 8 && value < recv + recv / 8)
+        int64_t eighth = recv / 8;
+        if (eighth > 0 && recv < INT64_MAX - eighth && value > recv - eighth &&
+            value < recv + eighth)
             attempt(trial, TAPE_COLUMN_TIME, NULL, exponent);
         recv /= 1000;
     }
