@@ -21,7 +21,6 @@
 
 /* linux/ioprio.h is not everywhere */
 enum { IOPRIO_OF_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
-enum { NICE = 10 }; /* of the thread that is not idle */
 
 #define INDEX_LAGS_NS     200000000ll /* the index gets a sealed segment within a second … */
 #define INDEX_LAGS_MAX_NS 10000000000ll
@@ -274,7 +273,7 @@ static void *run(void *context)
     struct tape_packer *packer = context;
     /* Not idle: it holds the index's lock now and then. But capture comes first on a shared core.
      */
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
+    tape_thread_stand_back();
     pthread_mutex_lock(&packer->lock);
     while (!atomic_load(&packer->stop)) {
         pthread_mutex_unlock(&packer->lock);

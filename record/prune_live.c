@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -175,7 +173,7 @@ static void wait(struct tape_prune_live *pruner)
 static void *run(void *context)
 {
     struct tape_prune_live *pruner = context;
-    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), 10);
+    tape_thread_stand_back();
     while (!stopped(pruner)) {
         prune(pruner);
         wait(pruner);
@@ -212,6 +210,7 @@ struct tape_prune_live *tape_prune_live_start(const struct tape_prune_live_optio
         pruner->started = 1;
     if (pruner->started)
         return pruner;
+    tape_prune_live_finish(pruner);
     tape_prune_live_free(pruner);
     return NULL;
 }
@@ -236,7 +235,7 @@ void tape_prune_live_read_state(struct tape_prune_live *pruner, struct tape_prun
     pthread_mutex_unlock(&pruner->lock);
 }
 
-void tape_prune_live_free(struct tape_prune_live *pruner)
+void tape_prune_live_finish(struct tape_prune_live *pruner)
 {
     if (pruner == NULL)
         return;
@@ -244,6 +243,14 @@ void tape_prune_live_free(struct tape_prune_live *pruner)
     tape_prune_live_stop(pruner);
     if (pruner->started)
         pthread_join(pruner->thread, NULL);
+}
+
+void tape_prune_live_free(struct tape_prune_live *pruner)
+{
+    if (pruner == NULL)
+        return;
+    if (pruner->started)
+        tape_prune_run_settle(&pruner->run);
     tape_prune_run_clear(&pruner->run);
     tape_archive_close(pruner->archive);
     pthread_cond_destroy(&pruner->wake);

@@ -37,8 +37,12 @@ struct tape_prune_live_state {
 void tape_prune_live_read_state(struct tape_prune_live *pruner,
                                 struct tape_prune_live_state *state);
 
-/* tape_prune_live_free(pruner): once nothing more becomes durable, and before the store's sync
- * thread ends: stops, waits until it has, and frees. */
+/* tape_prune_live_finish(pruner): once nothing more becomes durable, and before the store's sync
+ * thread ends: stops, and waits until it has. */
+void tape_prune_live_finish(struct tape_prune_live *pruner);
+
+/* tape_prune_live_free(pruner): after that thread has ended, for only then does the index hold
+ * all that was recorded: prunes it of what it still owes. */
 void tape_prune_live_free(struct tape_prune_live *pruner);
 
 #endif

@@ -330,7 +330,13 @@ static void prune_index(struct tape_prune_run *run)
         snprintf(words, sizeof words, "%s: it is pruned later", error.text);
         say(run, "warn", words);
     }
-    run->index_owed = status < 0;
+    run->index_owed = index == NULL || status < 0;
+}
+
+void tape_prune_run_settle(struct tape_prune_run *run)
+{
+    if (run->index_owed && tape_archive_scan(run->archive, NULL) >= 0)
+        prune_index(run);
 }
 
 static int note_group(struct tape_prune_run *run, struct tape_prune_candidate *group, size_t count,
@@ -451,8 +457,7 @@ int tape_prune_run_step(struct tape_prune_run *run, struct tape_error *error)
     int deleted, more;
     run->base.archive = run->archive;
     tape_prune_base_pay(&run->base);
-    if (run->index_owed && tape_archive_scan(run->archive, error) >= 0)
-        prune_index(run);
+    tape_prune_run_settle(run);
     do {
         struct tape_prune_look look = {0};
         deleted = tape_prune_run_look(run, limit, &look, error);

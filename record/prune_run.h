@@ -77,6 +77,9 @@ int tape_prune_run_step(struct tape_prune_run *run, struct tape_error *error);
 void tape_prune_run_words(const struct tape_prune_run *run,
                           const struct tape_prune_candidate *candidate, char *words, size_t room);
 
+/* tape_prune_run_settle(run): prunes the index of what was deleted when it could not be. */
+void tape_prune_run_settle(struct tape_prune_run *run);
+
 void tape_prune_run_clear(struct tape_prune_run *run);
 
 #endif

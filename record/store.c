@@ -587,9 +587,10 @@ static void free_store(struct tape_store *store)
 {
     /* so that the last index transaction finds no other */
     tape_packer_finish(store->packer);
-    tape_prune_live_free(store->pruner);
+    tape_prune_live_finish(store->pruner);
     if (store->sync)
         tape_sync_finish(store->sync);
+    tape_prune_live_free(store->pruner);
     tape_packer_free(store->packer);
     tape_resume_clear(&store->resume);
     tape_ring_free(store->ring);

@@ -1,6 +1,11 @@
 #include "record/thread.h"
 
 #include <signal.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { NICE = 10 };
 
 int tape_thread_start(pthread_t *thread, const char *name, void *(*run)(void *context),
                       void *context, struct tape_error *error)
@@ -14,4 +19,9 @@ int tape_thread_start(pthread_t *thread, const char *name, void *(*run)(void *co
         return tape_error_errno(error, failure, "cannot start the thread %s", name);
     pthread_setname_np(*thread, name);
     return 0;
+}
+
+void tape_thread_stand_back(void)
+{
+    setpriority(PRIO_PROCESS, (id_t)syscall(SYS_gettid), NICE);
 }

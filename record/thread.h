@@ -11,4 +11,8 @@
 int tape_thread_start(pthread_t *thread, const char *name, void *(*run)(void *context),
                       void *context, struct tape_error *error);
 
+/* tape_thread_stand_back(): the calling thread's work can wait: where a processor is shared,
+ * capture comes first. */
+void tape_thread_stand_back(void);
+
 #endif

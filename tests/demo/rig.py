@@ -318,3 +318,13 @@ def check_pair(connection, lines, payloads):
     if connection["ended"] in ("in order", "closed by us"):
         expect(len(lines) - len(payloads) <= connection["unsure"],
                "connection %d was closed in order: %d kept of %d" % (number, len(payloads), len(lines)))
+
+
+def fill_disk(disk):
+    """Until nothing more goes into a file on it."""
+    try:
+        with open(disk / "filler", "ab", buffering=0) as filler:
+            while filler.write(b"x" * 4096) > 0:
+                pass
+    except OSError:
+        pass

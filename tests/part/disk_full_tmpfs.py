@@ -13,6 +13,10 @@ import tempfile
 import threading
 import time
 
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
+import rig  # noqa: E402
+
 BUILD = pathlib.Path(os.environ["BUILD"])
 SKIP = 77
 PATIENCE_S = 60
@@ -85,18 +89,9 @@ def wait_until_recording(archive):
                "recording")
 
 
-def fill(disk):
-    try:
-        with open(disk / "filler", "ab", buffering=0) as filler:
-            while filler.write(b"x" * 4096) > 0:
-                pass
-    except OSError:
-        pass
-
-
 def fill_until_told(disk, said, count, recorder):
     def told():
-        fill(disk)
+        rig.fill_disk(disk)
         return count_said(said, b"the ring holds what comes until the disk takes it", recorder) >= count
     wait_until(told, "the disk is full")
 

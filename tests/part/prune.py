@@ -294,15 +294,6 @@ def locked(scratch):
 # ---- a full disk ----
 
 
-def fill(disk):
-    try:
-        with open(disk / "filler", "ab", buffering=0) as filler:
-            while filler.write(b"x" * 4096) > 0:
-                pass
-    except OSError:
-        pass
-
-
 def full_disk(scratch):
     """By hand it says what to do; a recorder prunes all the same, and goes on."""
     disk = scratch / "disk"
@@ -323,7 +314,7 @@ def full_disk_by_hand(disk):
     archive = import_lines(disk, "hand", count=8000)
     before = state_of(archive)
     names = sorted(files_of(archive))
-    fill(disk)
+    rig.fill_disk(disk)
     said = prune(archive, "--keep-bytes=1B", wanted=1)[1]
     expect("no room for the note of what is deleted (some 4 MiB have to be free; ARCHIVE/index.db may be deleted, "
            "it is made again): " in said, "told: %s" % said)
@@ -341,7 +332,7 @@ def full_disk_while_recording(scratch, disk):
              "btcusdt@aggTrade"]
     with feed.exchange, rig.Recorder(scratch, *words) as recorder:
         recorder.wait_until(lambda: len(files_of(archive)) >= 4, "segments")
-        recorder.wait_until(lambda: fill(disk) or ": --keep-free=3MiB: deleted" in recorder.text(), "pruning")
+        recorder.wait_until(lambda: rig.fill_disk(disk) or ": --keep-free=3MiB: deleted" in recorder.text(), "pruning")
         os.truncate(disk / "filler", (disk / "filler").stat().st_size // 2)
         recorder.stop()
     pruned = rig.query(archive, "select * from pruned")
@@ -376,8 +367,13 @@ def killed(scratch):
                 time.sleep(chance.uniform(0.01, took))
                 process.kill()
                 kills += process.wait() == -signal.SIGKILL
-            rig.verify(archive)
-            expect(before[0].endswith(rig.play(archive, "--format", "hft")), "killed: what is left plays otherwise")
+            # the segment that was begun for the notes may end in the middle of one, and be the only trouble
+            found = rig.call("tape-replay", "verify", archive, wanted=None)[0].decode()
+            newest = re.compile("(torn|note) +segment %06d: " % max(files_of(archive)))
+            trouble = [line for line in found.splitlines()[:-2] if not newest.match(line)]
+            expect(not trouble, "killed: verify says %s" % found)
+            expect(before[0].endswith(rig.play(archive, "--format", "hft", wanted=None)),
+                   "killed: what is left plays otherwise")
             there, noted = files_of(archive), {note["segment"] for note in notes_of(archive)}
             gone = set(before[1]) - set(there)
             expect(gone <= noted, "deleted without a note: %s" % (gone - noted))
