@@ -582,7 +582,7 @@ int tape_archive_measure_segment(const struct tape_archive *archive,
                                  uint64_t *disk_bytes)
 {
     char name[TAPE_ARCHIVE_NAME_BYTES + 8];
-    int files = 0, day = is_day(entry->name) ? open_day(archive, entry->name, 0) : -1;
+    int files = 0, day = tape_archive_open_day(archive, entry, NULL, NULL);
     *bytes = *disk_bytes = 0;
     for (int i = 0; day >= 0 && i < SEGMENT_SUFFIXES; i++) {
         struct stat found;
@@ -602,10 +602,9 @@ int tape_archive_remove_segment(const struct tape_archive *archive,
                                 const struct tape_archive_entry *entry, struct tape_error *error)
 {
     char name[TAPE_ARCHIVE_NAME_BYTES + 8];
-    int status = 0,
-        day = is_day(entry->name) ? open_day(archive, entry->name, 0) : (errno = EINVAL, -1);
+    int status = 0, day = tape_archive_open_day(archive, entry, NULL, error);
     if (day < 0)
-        return tape_error_errno(error, errno, "segment %06u: open its directory", entry->sequence);
+        return day;
     for (int i = 0; status == 0 && i < SEGMENT_SUFFIXES; i++) {
         name_part(entry, i, name);
         if (is_plain_file(day, name) && unlinkat(day, name, 0) < 0 && errno != ENOENT)

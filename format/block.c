@@ -184,26 +184,35 @@ static int append_first(struct tape_block_builder *builder, const struct tape_re
     return 1;
 }
 
-int tape_block_append(struct tape_block_builder *builder, const struct tape_record *record,
-                      struct tape_error *error)
+int tape_block_check_record(const struct tape_record *record, uint64_t first_ordinal,
+                            uint32_t records, struct tape_error *error)
 {
     if (record->bytes > TAPE_RECORD_MAX_BYTES)
         return tape_error_set(error, TAPE_LIMIT, "a record of %u bytes is longer than %d",
                               record->bytes, TAPE_RECORD_MAX_BYTES);
     if (record->kind == 0 || record->ordinal >= 1ull << 63)
         return tape_error_set(error, TAPE_USAGE, "a record has no kind or no ordinal");
+    if (records > 0 && record->ordinal != first_ordinal + records)
+        return tape_error_set(error, TAPE_USAGE, "ordinal %llu follows %llu in a block",
+                              (unsigned long long)record->ordinal,
+                              (unsigned long long)first_ordinal + records - 1);
+    return 0;
+}
+
+int tape_block_append(struct tape_block_builder *builder, const struct tape_record *record,
+                      struct tape_error *error)
+{
+    int status =
+        tape_block_check_record(record, builder->first.ordinal, tape_block_records(builder), error);
+    if (status < 0)
+        return status;
     if (builder->sealed)
         start_anew(builder);
     if (builder->records == 0) {
-        int status = append_first(builder, record, error);
+        status = append_first(builder, record, error);
         if (status < 0)
             return status;
     } else {
-        if (record->ordinal != builder->first.ordinal + builder->records)
-            return tape_error_set(error, TAPE_USAGE, "ordinal %llu follows %llu in a block",
-                                  (unsigned long long)record->ordinal,
-                                  (unsigned long long)builder->first.ordinal + builder->records -
-                                      1);
         size_t most = TAPE_RECORD_HEAD_MAX_BYTES + (size_t)record->bytes;
         if (tape_block_raw_bytes(builder) + most > TAPE_BLOCK_SEAL_BYTES)
             return 0;
@@ -241,11 +250,13 @@ static uint8_t *complete_first(struct tape_block_builder *builder)
 
 /* At level 1, matches of at least seven bytes in a small table: on tick JSON that is a little
  * smaller and faster than zstd's own choice, which takes short runs of digits for matches. */
-static void set_level(ZSTD_CCtx *zstd, int level)
+size_t tape_block_deflate(struct ZSTD_CCtx_s *zstd, int level, void *to, size_t capacity,
+                          const void *from, size_t bytes)
 {
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_minMatch, level == 1 ? 7 : 0);
     ZSTD_CCtx_setParameter(zstd, ZSTD_c_hashLog, level == 1 ? 12 : 0);
+    return ZSTD_compress2(zstd, to, capacity, from, bytes);
 }
 
 /* Compresses raw into builder->compressed. The frame's length, 0 when that would not save a byte,
@@ -258,9 +269,8 @@ static int64_t compress(struct tape_block_builder *builder, const uint8_t *raw, 
                       TAPE_BLOCK_HEADER_BYTES + bound, error);
     if (status < 0)
         return status;
-    set_level(builder->zstd, level);
-    size_t bytes = ZSTD_compress2(builder->zstd, builder->compressed + TAPE_BLOCK_HEADER_BYTES,
-                                  bound, raw, raw_bytes);
+    size_t bytes = tape_block_deflate(
+        builder->zstd, level, builder->compressed + TAPE_BLOCK_HEADER_BYTES, bound, raw, raw_bytes);
     if (ZSTD_isError(bytes))
         return tape_error_set(error, TAPE_FAILED, "compressing a block: %s",
                               ZSTD_getErrorName(bytes));

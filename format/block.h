@@ -76,6 +76,12 @@ void tape_block_builder_free(struct tape_block_builder *builder);
 int tape_block_append(struct tape_block_builder *builder, const struct tape_record *record,
                       struct tape_error *error);
 
+/* tape_block_check_record(record, first_ordinal, records, error): 0 when the record may follow
+ * ${records} others that begin at first_ordinal in a block, or TAPE_LIMIT or TAPE_USAGE. For
+ * whatever collects records. */
+int tape_block_check_record(const struct tape_record *record, uint64_t first_ordinal,
+                            uint32_t records, struct tape_error *error);
+
 /* tape_block_records(builder), tape_block_raw_bytes(builder): what waits in it. */
 uint32_t tape_block_records(const struct tape_block_builder *builder);
 size_t tape_block_raw_bytes(const struct tape_block_builder *builder);
@@ -91,7 +97,13 @@ size_t tape_block_raw_bytes(const struct tape_block_builder *builder);
 int tape_block_seal(struct tape_block_builder *builder, int codec, int level,
                     struct tape_block_header *header, uint8_t **stored, struct tape_error *error);
 
+struct ZSTD_CCtx_s;
 struct ZSTD_DCtx_s;
+
+/* tape_block_deflate(zstd, level, to, capacity, from, bytes): one zstd frame as tape_block_inflate
+ * takes it, the same for all codecs. What ZSTD_compress2() returns. */
+size_t tape_block_deflate(struct ZSTD_CCtx_s *zstd, int level, void *to, size_t capacity,
+                          const void *from, size_t bytes);
 
 /* tape_block_inflate(zstd, header, stored, raw, error): decompresses a payload whose header and CRC
  * were checked into raw, which has room for header->raw_bytes. 0 or TAPE_CORRUPT: whatever the

@@ -11,7 +11,7 @@ int64_t tape_column_find_base(const struct tape_column_prediction *prediction,
     struct tape_column_prediction from_zero = *prediction;
     int64_t first = 0;
     from_zero.base = 0;
-    if (prediction->predictor == TAPE_COLUMN_NONE || prediction->predictor == TAPE_COLUMN_FIELD)
+    if (!tape_column_has_base(prediction->predictor))
         return 0;
     return tape_column_difference(&from_zero, keys, column->values, 0, 1, &first) < 0 ? 0 : first;
 }

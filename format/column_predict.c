@@ -46,6 +46,16 @@ static inline int64_t time_in_units(int64_t ns, unsigned exponent)
     return floor_divide(ns, powers[exponent]);
 }
 
+int tape_column_has_base(uint8_t predictor)
+{
+    static const uint8_t has_base[] = {
+#define BASE(name, number, argument, base, word) [number] = base,
+        TAPE_COLUMN_PREDICTOR_TABLE(BASE)
+#undef BASE
+    };
+    return has_base[predictor];
+}
+
 static int is_same_or_outer(const struct tape_column_scope *outer,
                             const struct tape_column_scope *scope)
 {

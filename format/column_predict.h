@@ -58,6 +58,9 @@ struct tape_column_prediction {
     const struct tape_column *field;
 };
 
+/* tape_column_has_base(predictor): whether the first prediction comes from a base in the header. */
+int tape_column_has_base(uint8_t predictor);
+
 /* tape_column_allows(prediction): whether scopes and columns fit the predictor. */
 int tape_column_allows(const struct tape_column_prediction *prediction);
 

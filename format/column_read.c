@@ -87,11 +87,6 @@ static int read_argument(struct tape_column_input *input, const struct tape_colu
 static int read_header(struct tape_column_input *input, const struct tape_column *before,
                        uint32_t before_count, struct header *header, struct tape_error *error)
 {
-    static const uint8_t has_base[] = {
-#define BASE(name, number, argument, base, word) [number] = base,
-        TAPE_COLUMN_PREDICTOR_TABLE(BASE)
-#undef BASE
-    };
     struct tape_column_prediction *prediction = &header->prediction;
     uint8_t coder;
     uint64_t base;
@@ -106,7 +101,7 @@ static int read_header(struct tape_column_input *input, const struct tape_column
     if (header->coder != TAPE_COLUMN_CODER_ZERO &&
         (!take_varint(input, &header->scale.factor) || header->scale.factor == 0))
         return fail(error, "a column's factor is none");
-    if (has_base[prediction->predictor]) {
+    if (tape_column_has_base(prediction->predictor)) {
         if (!take_varint(input, &base))
             return fail(error, "a column's base is none");
         prediction->base = tape_bytes_unzigzag(base);

@@ -272,7 +272,7 @@ static void put_header(struct tape_column_output *output,
     tape_growing_put_u8(pool, coder);
     if ((coder & TAPE_COLUMN_CODER_KIND) != TAPE_COLUMN_CODER_ZERO)
         tape_growing_put_varint(pool, factor);
-    if (prediction->predictor != TAPE_COLUMN_NONE && prediction->predictor != TAPE_COLUMN_FIELD)
+    if (tape_column_has_base(prediction->predictor))
         tape_growing_put_varint(pool, tape_bytes_zigzag(prediction->base));
 }
 

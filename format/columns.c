@@ -102,8 +102,6 @@ static int is_refused(const struct tape_columns *columns, const struct tape_pack
 /* What the heads of each group say; NULL: memory. */
 static struct tape_columns_heads *read_heads(struct tape_packed_decoder *decoder)
 {
-    const unsigned bad =
-        TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE;
     const struct tape_packed_block *block = &decoder->block;
     struct tape_columns_heads *heads =
         tape_packed_memory_take(&decoder->memory, block->group_count, sizeof *heads);
@@ -114,7 +112,8 @@ static struct tape_columns_heads *read_heads(struct tape_packed_decoder *decoder
     for (uint32_t i = 0; i < block->head_count; i++) {
         const struct tape_packed_head *head = &block->heads[i];
         struct tape_columns_heads *of = &heads[head->group];
-        of->good &= head->kind == TAPE_RECORD_FRAME_IN && (head->flags & bad) == 0 &&
+        of->good &= head->kind == TAPE_RECORD_FRAME_IN &&
+                    (head->flags & TAPE_RECORD_FLAGS_UNREADABLE) == 0 &&
                     head->form == (0x80 | TAPE_WS_TEXT);
         of->differ |= of->seen && (of->connection != head->connection || of->flags != head->flags);
         of->connection = head->connection;

@@ -146,9 +146,6 @@ static void give_up(struct tape_feed *feed, struct assembly *assembly)
 
 /* ---- messages ---- */
 
-static const unsigned not_a_frame =
-    TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE;
-
 static const struct tape_slice no_stream = {"", 0};
 
 static inline void fill(struct tape_message *message, const struct tape_record *record, int kind)
@@ -366,7 +363,8 @@ static int push_frame(struct tape_feed *feed, const struct tape_record *record,
 {
     int incoming = record->kind == TAPE_RECORD_FRAME_IN;
     struct tape_ws_frame frame;
-    if ((record->flags & not_a_frame) || tape_ws_header(record->data, record->bytes, &frame) <= 0 ||
+    if ((record->flags & TAPE_RECORD_FLAGS_UNREADABLE) ||
+        tape_ws_header(record->data, record->bytes, &frame) <= 0 ||
         frame.payload_bytes != record->bytes - frame.header_bytes || (frame.masked && incoming))
         return bad(message, record);
     if (frame.opcode < TAPE_WS_CLOSE) {
@@ -391,9 +389,10 @@ static inline int push_plain(const struct tape_feed *feed, const struct tape_rec
                              struct tape_message *message)
 {
     struct tape_ws_frame frame;
-    if (record->kind != TAPE_RECORD_FRAME_IN || (record->flags & not_a_frame) || feed->open > 0 ||
-        feed->lent || feed->cuts || record->bytes < 2 || record->data[0] != (0x80 | TAPE_WS_TEXT) ||
-        (record->data[1] & 0x80) || tape_ws_header(record->data, record->bytes, &frame) <= 0 ||
+    if (record->kind != TAPE_RECORD_FRAME_IN || (record->flags & TAPE_RECORD_FLAGS_UNREADABLE) ||
+        feed->open > 0 || feed->lent || feed->cuts || record->bytes < 2 ||
+        record->data[0] != (0x80 | TAPE_WS_TEXT) || (record->data[1] & 0x80) ||
+        tape_ws_header(record->data, record->bytes, &frame) <= 0 ||
         frame.payload_bytes != record->bytes - frame.header_bytes ||
         frame.payload_bytes > TAPE_WS_MESSAGE_MAX_BYTES)
         return 0;
@@ -457,6 +456,13 @@ int tape_feed_cut(struct tape_feed *feed, struct tape_message *message)
     first->next = feed->lent;
     feed->lent = first;
     return 1;
+}
+
+int tape_feed_is_orphan(const struct tape_record *record, const struct tape_message *message)
+{
+    return message->kind == TAPE_FEED_BAD && record->kind == TAPE_RECORD_FRAME_IN &&
+           !(record->flags & TAPE_RECORD_FLAGS_UNREADABLE) && record->bytes > 0 &&
+           (record->data[0] & 15) == TAPE_WS_CONTINUATION;
 }
 
 uint32_t tape_feed_open_messages(const struct tape_feed *feed)

@@ -76,6 +76,11 @@ void tape_feed_pass(struct tape_feed *feed, uint64_t from, uint64_t to);
  * is forgotten. */
 int tape_feed_cut(struct tape_feed *feed, struct tape_message *message);
 
+/* tape_feed_is_orphan(record, message): whether the message that the record gave is a continuation
+ * whose beginning this feed did not see, while the recorder, who saw all of the connection, found
+ * no fault with it. */
+int tape_feed_is_orphan(const struct tape_record *record, const struct tape_message *message);
+
 /* tape_feed_open_messages(feed): how many connections are inside a fragmented message now. */
 uint32_t tape_feed_open_messages(const struct tape_feed *feed);
 

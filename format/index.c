@@ -219,7 +219,7 @@ static int check_identity(struct tape_index *index, struct tape_error *error)
     return same ? 0 : distrust(index, error, "it belongs to another archive");
 }
 
-int tape_index_check(struct tape_index *index, int64_t bytes, struct tape_error *error)
+static int check_file(struct tape_index *index, int64_t bytes, struct tape_error *error)
 {
     /* asks for the first page: an error here is SQLite's own word on the file */
     int status = execute(index, "SELECT count(*) FROM sqlite_schema", "open", error);
@@ -299,7 +299,7 @@ static int open_for_writing(struct tape_index *index, struct tape_error *error)
         status = set_journal(index, error);
         return status < 0 ? status : create_schema(index, error);
     }
-    status = tape_index_check(index, bytes, error);
+    status = check_file(index, bytes, error);
     return status < 0 ? status : set_journal(index, error);
 }
 
@@ -357,7 +357,7 @@ struct tape_index *tape_index_open_beside(struct tape_archive *archive, struct t
                      ? distrust(index, error, "it is not a plain file")
                      : open_handle(index, path, SQLITE_OPEN_READWRITE, error);
     if (status == 0)
-        status = tape_index_check(index, CHECK_MAX_BYTES + 1, error);
+        status = check_file(index, CHECK_MAX_BYTES + 1, error);
     if (status == 0)
         status = set_journal(index, error);
     if (status < 0) {
@@ -423,7 +423,7 @@ struct tape_index *tape_index_open_bytes(struct tape_archive *archive, const cha
             status = tape_index_fail(index, error, "open");
     }
     if (status == 0)
-        status = tape_index_check(index, bytes, error);
+        status = check_file(index, bytes, error);
     if (!given)
         sqlite3_free(data);
     if (status == 0)
@@ -467,14 +467,14 @@ static int open_for_reading(struct tape_index *index, int64_t bytes, struct tape
         return tape_error_set(error, TAPE_USAGE, "%s: its path is too long", index->name);
     int status = open_handle(index, path, SQLITE_OPEN_READONLY, error);
     if (status == 0)
-        status = tape_index_check(index, bytes, error);
+        status = check_file(index, bytes, error);
     /* Without -wal and -shm beside it SQLite wants to make them, which a reader may not. */
     if (status == TAPE_FAILED && stands_alone(index->archive) &&
         escape_path(path, uri, sizeof uri) == 0) {
         close_handle(index);
         status = open_handle(index, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, error);
         if (status == 0)
-            status = tape_index_check(index, bytes, error);
+            status = check_file(index, bytes, error);
     }
     return status == 0 ? execute(index, "PRAGMA query_only = ON", "open", error) : status;
 }

@@ -99,9 +99,6 @@ void tape_index_rollback(struct tape_index *index);
 /* tape_index_clear(index, error): empties every table. */
 int tape_index_clear(struct tape_index *index, struct tape_error *error);
 
-/* tape_index_check(index, bytes, error): is a file of ${bytes} ours and whole? As opening asks. */
-int tape_index_check(struct tape_index *index, int64_t bytes, struct tape_error *error);
-
 /* tape_index_adopt(index, base, error): an empty index becomes what ${base} knows. */
 int tape_index_adopt(struct tape_index *index, struct tape_index *base, struct tape_error *error);
 

@@ -166,17 +166,27 @@ static int take_pair(struct tape_index *index, struct tape_summariser *summarise
     return 0;
 }
 
-static int take_open(struct tape_index *index, struct tape_summariser *summariser,
-                     sqlite3_stmt *statement, struct tape_error *error)
+/* The connection that the statement's first column numbers: 0 with *connection, NULL when memory is
+ * short, or a status. */
+static int restore(struct tape_index *index, struct tape_summariser *summariser,
+                   sqlite3_stmt *statement, struct tape_summary_connection **connection,
+                   struct tape_error *error)
 {
     int64_t number = sqlite3_column_int64(statement, 0);
     if (number < 1 || number > UINT32_MAX ||
         summariser->connections == TAPE_SUMMARY_CONNECTIONS_MAX)
         return contradicts(index, error, "connection");
-    struct tape_summary_connection *connection =
-        tape_summary_connection_restore(summariser, (uint32_t)number);
-    if (!connection)
-        return 0;
+    *connection = tape_summary_connection_restore(summariser, (uint32_t)number);
+    return 0;
+}
+
+static int take_open(struct tape_index *index, struct tape_summariser *summariser,
+                     sqlite3_stmt *statement, struct tape_error *error)
+{
+    struct tape_summary_connection *connection;
+    int status = restore(index, summariser, statement, &connection, error);
+    if (status < 0 || !connection)
+        return status;
     connection->venue =
         tape_summary_venue_find(summariser, (const char *)sqlite3_column_text(statement, 1));
     connection->first_message_ns = column(statement, 2);
@@ -190,7 +200,7 @@ static int take_open(struct tape_index *index, struct tape_summariser *summarise
                     "SELECT subscription_id, stream_id, day, request, asked_ns, acknowledged_ns, "
                     "first_ns, status FROM subscription WHERE connection_id = ?1 "
                     "ORDER BY subscription_id",
-                    number, take_pair, summariser, error);
+                    connection->number, take_pair, summariser, error);
 }
 
 static int take_closed(struct tape_index *index, struct tape_summariser *summariser,
@@ -294,14 +304,10 @@ int tape_index_load_state(struct tape_index *index, struct tape_summariser *summ
 static int take_open_before(struct tape_index *index, struct tape_summariser *summariser,
                             sqlite3_stmt *statement, struct tape_error *error)
 {
-    int64_t number = sqlite3_column_int64(statement, 0);
-    if (number < 1 || number > UINT32_MAX ||
-        summariser->connections == TAPE_SUMMARY_CONNECTIONS_MAX)
-        return contradicts(index, error, "connection");
-    struct tape_summary_connection *connection =
-        tape_summary_connection_restore(summariser, (uint32_t)number);
-    if (!connection)
-        return 0;
+    struct tape_summary_connection *connection;
+    int status = restore(index, summariser, statement, &connection, error);
+    if (status < 0 || !connection)
+        return status;
     connection->opened = sqlite3_column_int(statement, 2) != 0;
     if (connection->opened)
         connection->venue =

@@ -93,21 +93,6 @@ static int make_record_room(struct tape_pack *pack)
     return 1;
 }
 
-static int check(const struct tape_pack *pack, const struct tape_record *record,
-                 struct tape_error *error)
-{
-    if (record->bytes > TAPE_RECORD_MAX_BYTES)
-        return tape_error_set(error, TAPE_LIMIT, "a record of %u bytes is longer than %d",
-                              record->bytes, TAPE_RECORD_MAX_BYTES);
-    if (record->kind == 0 || record->ordinal >= 1ull << 63)
-        return tape_error_set(error, TAPE_USAGE, "a record has no kind or no ordinal");
-    if (pack->count > 0 && record->ordinal != pack->first_ordinal + pack->count)
-        return tape_error_set(error, TAPE_USAGE, "ordinal %llu follows %llu in a block",
-                              (unsigned long long)record->ordinal,
-                              (unsigned long long)pack->first_ordinal + pack->count - 1);
-    return 0;
-}
-
 static inline size_t varint_bytes(uint64_t value)
 {
     return ((63 - (size_t)__builtin_clzll(value | 1)) * 9 + 73) / 64;
@@ -126,7 +111,7 @@ int tape_pack_append(struct tape_pack *pack, const struct tape_record *record,
 {
     if (pack->sealed)
         start_anew(pack);
-    int status = check(pack, record, error);
+    int status = tape_block_check_record(record, pack->first_ordinal, pack->count, error);
     if (status < 0)
         return status;
     size_t most = TAPE_RECORD_HEAD_MAX_BYTES + (size_t)record->bytes;
@@ -241,10 +226,8 @@ static int put_interleaved(struct tape_pack *pack)
     uint8_t *to = tape_growing_reserve(stored, TAPE_BLOCK_HEADER_BYTES + bound);
     if (to == NULL)
         return -1;
-    ZSTD_CCtx_reset(pack->zstd, ZSTD_reset_session_and_parameters);
-    ZSTD_CCtx_setParameter(pack->zstd, ZSTD_c_compressionLevel, pack->rule->level);
-    size_t bytes =
-        ZSTD_compress2(pack->zstd, to + TAPE_BLOCK_HEADER_BYTES, bound, raw->bytes, raw->length);
+    size_t bytes = tape_block_deflate(pack->zstd, pack->rule->level, to + TAPE_BLOCK_HEADER_BYTES,
+                                      bound, raw->bytes, raw->length);
     int saves = !ZSTD_isError(bytes) && bytes < raw->length;
     if (!saves) {
         memcpy(to + TAPE_BLOCK_HEADER_BYTES, raw->bytes, raw->length);

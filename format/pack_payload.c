@@ -10,14 +10,6 @@ enum {
     DOUBTFUL = 6, /* columns that save less than this factor are compared with compressed text */
 };
 
-/* At level 1, matches of at least seven bytes in a small table: as for hot blocks. */
-static void set_level(ZSTD_CCtx *zstd, int level)
-{
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_compressionLevel, level);
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_minMatch, level == 1 ? 7 : 0);
-    ZSTD_CCtx_setParameter(zstd, ZSTD_c_hashLog, level == 1 ? 12 : 0);
-}
-
 /* Appends bytes to stored as a zstd frame, or as they are where that saves nothing; what was
  * appended, or -1. */
 static int64_t put_area(ZSTD_CCtx *zstd, const struct tape_growing *area, int level,
@@ -29,8 +21,7 @@ static int64_t put_area(ZSTD_CCtx *zstd, const struct tape_growing *area, int le
     uint8_t *to = tape_growing_reserve(stored, bound);
     if (to == NULL)
         return -1;
-    set_level(zstd, level);
-    size_t bytes = ZSTD_compress2(zstd, to, bound, area->bytes, area->length);
+    size_t bytes = tape_block_deflate(zstd, level, to, bound, area->bytes, area->length);
     if (ZSTD_isError(bytes) || bytes >= area->length) {
         memcpy(to, area->bytes, area->length);
         bytes = area->length;
@@ -73,8 +64,7 @@ static size_t weigh_text(struct tape_pack *pack, const struct tape_pack_group *g
     uint8_t *to = tape_growing_reserve(scratch, bound);
     if (to == NULL)
         return 0;
-    set_level(pack->zstd, 1);
-    size_t packed = ZSTD_compress2(pack->zstd, to, bound, scratch->bytes, bytes);
+    size_t packed = tape_block_deflate(pack->zstd, 1, to, bound, scratch->bytes, bytes);
     return ZSTD_isError(packed) ? 0 : packed;
 }
 

@@ -10,7 +10,6 @@
 enum {
     WHOLE_TEXT = 0x80 | TAPE_WS_TEXT,
     WHOLE_BINARY = 0x80 | TAPE_WS_BINARY,
-    DAMAGED = TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE,
     ROUNDS = 2, /* matching: again when templates became wider */
 };
 
@@ -108,8 +107,9 @@ static void find_forms(struct tape_pack *pack)
         record->header = (uint8_t)find_header(body, record->bytes);
         if (record->header == 0)
             continue;
-        if (record->kind == TAPE_RECORD_FRAME_IN && !(record->flags & DAMAGED) &&
-            !(body[0] & CONTROL) && (!(body[0] & FIN) || (body[0] & OPCODE) == 0))
+        if (record->kind == TAPE_RECORD_FRAME_IN &&
+            !(record->flags & TAPE_RECORD_FLAGS_UNREADABLE) && !(body[0] & CONTROL) &&
+            (!(body[0] & FIN) || (body[0] & OPCODE) == 0))
             note_fragment(pack, record->connection, !(body[0] & FIN));
         record->form = body[0];
         record->header = body[0] == 0 ? 0 : record->header;
@@ -121,7 +121,8 @@ static void find_forms(struct tape_pack *pack)
 /* 1 when readers may pass over the record: it is a whole data message. */
 static int is_data(const struct tape_pack *pack, const struct tape_pack_waiting *record)
 {
-    return record->kind == TAPE_RECORD_FRAME_IN && !(record->flags & DAMAGED) &&
+    return record->kind == TAPE_RECORD_FRAME_IN &&
+           !(record->flags & TAPE_RECORD_FLAGS_UNREADABLE) &&
            (record->form == WHOLE_TEXT || record->form == WHOLE_BINARY) &&
            record->bytes - record->header <= TAPE_WS_MESSAGE_MAX_BYTES &&
            !is_in_doubt(pack, record->connection);

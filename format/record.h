@@ -51,6 +51,9 @@ enum tape_record_flag {
 };
 
 enum {
+    /* Of a record with any of these nobody reads messages. */
+    TAPE_RECORD_FLAGS_UNREADABLE =
+        TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE,
     /* A frame of 16 MiB with its header, and room to spare; a limit on every reader's allocation.
      */
     TAPE_RECORD_MAX_BYTES = (16 << 20) + 4096,

@@ -79,22 +79,18 @@ static void drop_summary(struct recovery *recovery)
     recovery->orphans = 0;
 }
 
-/* Counting begins with a segment, a fragmented message may have begun before it: the end of such a
- * one looks like a fragment out of place. The footer must not say that there is no message. */
+/* Counting begins with a segment, a fragmented message may have begun before it: the footer
+ * must not say that there is none where it ends. */
 static void count_record(struct recovery *recovery, const struct tape_record *record,
                          struct tape_error *error)
 {
-    enum {
-        KNOWN_BAD = TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE
-    };
     struct tape_message message;
     if (recovery->uncounted)
         return;
     int status = tape_summariser_add(recovery->summariser, record, &message, error);
     if (status < 0)
         recovery->uncounted = 1;
-    else if (status == 1 && message.kind == TAPE_FEED_BAD && !message.outgoing &&
-             !(record->flags & KNOWN_BAD))
+    else if (status == 1 && tape_feed_is_orphan(record, &message))
         recovery->orphans = 1;
 }
 

@@ -47,8 +47,8 @@ static void look_for_wanted(void *context, const struct tape_segment_stream_coun
 }
 
 /* By its time, and by the streams whose messages end in it. It may all the same hold the beginning
- * of one that ends in another block: see is_orphan(). While a message is open nothing is passed
- * over. */
+ * of one that ends in another block: see tape_feed_is_orphan(). While a message is open nothing is
+ * passed over. */
 static int wants_block(void *context, const struct tape_segment *segment, uint32_t block)
 {
     struct tape_source *source = context;
@@ -270,15 +270,6 @@ static int next_of_segments(struct tape_source *source, struct tape_record *reco
     return got;
 }
 
-/* A continuation that the recorder, who saw all of the connection, found no fault with. */
-static int is_orphan(const struct tape_record *record, const struct tape_message *message)
-{
-    const unsigned explained =
-        TAPE_RECORD_FLAG_BAD | TAPE_RECORD_FLAG_PARTIAL | TAPE_RECORD_FLAG_AFTER_CLOSE;
-    return message->kind == TAPE_FEED_BAD && record->kind == TAPE_RECORD_FRAME_IN &&
-           !(record->flags & explained) && record->bytes > 0 && (record->data[0] & 15) == 0;
-}
-
 static int is_in_time(const struct tape_source *source, const struct tape_message *message)
 {
     const struct tape_source_options *options = &source->options;
@@ -328,7 +319,8 @@ static int take_record(struct tape_source *source, const struct tape_record *rec
     int got = tape_feed_push(source->feed, record, message, error);
     if (got <= 0)
         return got < 0 ? got : TAPE_SOURCE_AGAIN;
-    if (is_orphan(record, message) && is_in_time(source, message) && has_more_past(source)) {
+    if (tape_feed_is_orphan(record, message) && is_in_time(source, message) &&
+        has_more_past(source)) {
         if (source->resume_ordinal < message->ordinal)
             source->resume_ordinal = message->ordinal;
         int status = source->passed_ordinal != UINT64_MAX ? read_passed(source, error)
