@@ -10,30 +10,38 @@
 
 enum {
     BUCKETS = 1024,
-    HELD_MAX_BYTES = 256 << 20, /* of all open messages together */
+    HELD_MAX_BYTES = 256 << 20,      /* of all open messages together, as payload … */
+    HELD_WIRE_MAX_BYTES = 512 << 20, /* … and as frames */
+    WIRE_MAX_BYTES = 4 * TAPE_WS_MESSAGE_MAX_BYTES, /* of one: fragments without bytes cost, too */
     FIRST_ROOM_BYTES = 4096,
 };
 
-/* A fragmented message. Invariants: used <= room; used <= TAPE_WS_MESSAGE_MAX_BYTES; given_up: it
- * was told as BAD, holds no bytes and only waits for its end. */
+/* Invariant: used <= room. */
+struct bytes {
+    uint8_t *data;
+    size_t used, room;
+};
+
+/* A fragmented message. Invariants: payload.used <= TAPE_WS_MESSAGE_MAX_BYTES; wire holds the
+ * frames that payload was taken from; given_up: it was told as BAD, holds no bytes and only waits
+ * for its end. */
 struct assembly {
     struct assembly *next;
     uint64_t first_ordinal, last_ordinal;
     int64_t recv_ns;
-    uint8_t *bytes;
-    size_t used, room;
+    struct bytes payload, wire;
     uint32_t connection;
     uint16_t flags;
     uint8_t outgoing, opcode, given_up;
 };
 
 /* Invariants: the buckets hold the open messages, at most one a connection and direction, open of
- * them with held bytes of room; lent and cuts belong to the push before and are freed by the next.
- * While open is 0 the records need no order. */
+ * them with held bytes of room for payload and held_wire for frames; lent and cuts belong to the
+ * push before and are freed by the next. While open is 0 the records need no order. */
 struct tape_feed {
     uint32_t open;
     uint64_t last_ordinal;
-    size_t held;
+    size_t held, held_wire;
     struct assembly *lent; /* the message that was given last */
     struct assembly *cuts; /* those that the last record cut */
     uint8_t *plain;        /* the payload of the last masked frame */
@@ -50,7 +58,8 @@ static void free_list(struct assembly *list)
 {
     while (list) {
         struct assembly *next = list->next;
-        free(list->bytes);
+        free(list->payload.data);
+        free(list->wire.data);
         free(list);
         list = next;
     }
@@ -85,7 +94,8 @@ static struct assembly *unhang(struct tape_feed *feed, struct assembly **at)
     *at = assembly->next;
     assembly->next = NULL;
     feed->open--;
-    feed->held -= assembly->room;
+    feed->held -= assembly->payload.room;
+    feed->held_wire -= assembly->wire.room;
     return assembly;
 }
 
@@ -119,28 +129,29 @@ static void cut_all(struct tape_feed *feed)
             cut(feed, &feed->buckets[i]);
 }
 
-static int reserve(struct tape_feed *feed, struct assembly *assembly, size_t bytes)
+static int reserve(struct bytes *bytes, size_t wanted, size_t *held)
 {
-    if (bytes <= assembly->room)
+    if (wanted <= bytes->room)
         return 1;
-    size_t room = assembly->room ? assembly->room : FIRST_ROOM_BYTES;
-    while (room < bytes)
+    size_t room = bytes->room ? bytes->room : FIRST_ROOM_BYTES;
+    while (room < wanted)
         room *= 2;
-    uint8_t *grown = realloc(assembly->bytes, room);
+    uint8_t *grown = realloc(bytes->data, room);
     if (!grown)
         return 0;
-    feed->held += room - assembly->room;
-    assembly->bytes = grown;
-    assembly->room = room;
+    *held += room - bytes->room;
+    bytes->data = grown;
+    bytes->room = room;
     return 1;
 }
 
 static void give_up(struct tape_feed *feed, struct assembly *assembly)
 {
-    feed->held -= assembly->room;
-    free(assembly->bytes);
-    assembly->bytes = NULL;
-    assembly->used = assembly->room = 0;
+    feed->held -= assembly->payload.room;
+    feed->held_wire -= assembly->wire.room;
+    free(assembly->payload.data);
+    free(assembly->wire.data);
+    assembly->payload = assembly->wire = (struct bytes){0};
     assembly->given_up = 1;
 }
 
@@ -162,6 +173,9 @@ static inline void fill(struct tape_message *message, const struct tape_record *
     message->payload.data = (const char *)record->data;
     message->payload.bytes = record->bytes;
     message->stream = no_stream;
+    message->frame = message->payload;
+    message->archive = 0;
+    message->replay_ns = record->recv_ns;
 }
 
 /* The name in a wrapper that begins with it, as nearly all messages do; 0: it does not. */
@@ -302,20 +316,27 @@ static int append(struct tape_feed *feed, struct assembly *assembly,
                   const struct tape_record *record, const struct tape_ws_frame *frame,
                   struct tape_error *error)
 {
-    uint64_t bytes = assembly->used + frame->payload_bytes;
+    struct bytes *payload = &assembly->payload, *wire = &assembly->wire;
+    uint64_t bytes = payload->used + frame->payload_bytes;
     assembly->flags |= record->flags;
     assembly->last_ordinal = record->ordinal;
     assembly->recv_ns = record->recv_ns;
-    if (assembly->given_up || frame->payload_bytes == 0)
+    if (assembly->given_up)
         return 0;
-    if (bytes > TAPE_WS_MESSAGE_MAX_BYTES || feed->held - assembly->room + bytes > HELD_MAX_BYTES) {
+    uint64_t wire_bytes = wire->used + record->bytes;
+    if (bytes > TAPE_WS_MESSAGE_MAX_BYTES || wire_bytes > WIRE_MAX_BYTES ||
+        feed->held - payload->room + bytes > HELD_MAX_BYTES ||
+        feed->held_wire - wire->room + wire_bytes > HELD_WIRE_MAX_BYTES) {
         give_up(feed, assembly);
         return 1;
     }
-    if (!reserve(feed, assembly, bytes))
+    if (!reserve(payload, bytes, &feed->held) || !reserve(wire, wire_bytes, &feed->held_wire))
         return no_memory(error, record);
-    copy_payload(assembly->bytes + assembly->used, record->data + frame->header_bytes, frame);
-    assembly->used = bytes;
+    if (frame->payload_bytes > 0)
+        copy_payload(payload->data + payload->used, record->data + frame->header_bytes, frame);
+    payload->used = bytes;
+    memcpy(wire->data + wire->used, record->data, record->bytes);
+    wire->used = wire_bytes;
     return 0;
 }
 
@@ -330,9 +351,13 @@ static void fill_assembled(struct tape_message *message, const struct assembly *
     message->outgoing = assembly->outgoing;
     message->opcode = assembly->opcode;
     message->close_code = 0;
-    message->payload.data = assembly->used ? (const char *)assembly->bytes : "";
-    message->payload.bytes = assembly->used;
+    message->payload.data = assembly->payload.used ? (const char *)assembly->payload.data : "";
+    message->payload.bytes = assembly->payload.used;
     message->stream = no_stream;
+    message->frame.data = assembly->wire.used ? (const char *)assembly->wire.data : "";
+    message->frame.bytes = assembly->wire.used;
+    message->archive = 0;
+    message->replay_ns = assembly->recv_ns;
 }
 
 static int push_fragment(struct tape_feed *feed, struct assembly **at,

@@ -25,7 +25,8 @@ enum { TAPE_FEED_CONNECTIONS_MAX = 4096 }; /* open at one time; more is TAPE_LIM
     X(PONG, "pong", "a pong, either way")                                                          \
     X(CLOSE, "close", "a close frame, either way")                                                 \
     X(BAD, "bad", "bytes that break the protocol: payload is all of them")                         \
-    X(EVENT, "event", "no frame: payload is the record's body, record_kind tells which")
+    X(EVENT, "event", "no frame: payload is the record's body, record_kind tells which")           \
+    X(STATE, "state", "the book of a depth stream, made for a start in the middle: never recorded")
 
 enum tape_feed_kind {
 #define TAPE_FEED_KIND_ENUM(name, word, meaning) TAPE_FEED_##name,
@@ -33,8 +34,8 @@ enum tape_feed_kind {
 #undef TAPE_FEED_KIND_ENUM
 };
 
-/* payload is borrowed: from the record where the message is one unmasked frame, else from the feed,
- * until the next push. */
+/* payload and frame are borrowed: from the record where the message is one unmasked frame, else
+ * from the feed, until the next push. */
 struct tape_message {
     uint64_t ordinal;       /* of the record that completed it */
     uint64_t first_ordinal; /* of its first frame */
@@ -46,8 +47,13 @@ struct tape_message {
     uint8_t opcode; /* of the message: text, binary, close, ping, pong */
     uint8_t outgoing;
     uint16_t close_code;
+    uint16_t archive;  /* which of a source's archives; 0 from the feed itself */
+    int64_t replay_ns; /* the virtual clock when it was given: see tape_source_now(); recv_ns from
+                          the feed itself */
     struct tape_slice payload;
     struct tape_slice stream; /* DATA: the wrapper's name, "" where there is none */
+    struct tape_slice frame;  /* all of its frames as they were on the wire, headers and fragments
+                                 too; events: the body */
 };
 
 struct tape_feed; /* opaque; one thread */

@@ -9,6 +9,7 @@
 #include "replay/options.h"
 #include "replay/play.h"
 #include "replay/printable.h"
+#include "replay/serve.h"
 #include "replay/verify.h"
 
 #ifndef TAPE_VERSION
@@ -52,6 +53,8 @@ static int run(const struct tape_options *options, struct tape_error *error)
         return tape_list_run(options, stdout, error);
     case TAPE_OPTIONS_PLAY:
         return tape_play_run(options, stderr, error);
+    case TAPE_OPTIONS_SERVE:
+        return tape_serve_run(options, stderr, error);
     case TAPE_OPTIONS_VERIFY:
         return tape_verify_run(options, stdout, error);
     }

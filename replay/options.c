@@ -1,13 +1,14 @@
 #include "replay/options.h"
 
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "format/distance.h"
 #include "replay/output.h"
 #include "replay/pace.h"
 
-enum form { TEXT, FLAG, DURATION, SPEED, FORMAT, TIME };
+enum form { TEXT, FLAG, DURATION, SPEED, FORMAT, TIME, ORDER, DUPLICATES, AT_END, COUNT };
 
 struct option {
     const char *name, *verbs, *argument, *words;
@@ -32,7 +33,8 @@ static const struct verb {
     TAPE_OPTIONS_VERB_TABLE(VERB)
 #undef VERB
 };
-enum { VERBS_LENGTH = sizeof verbs / sizeof verbs[0], NAME_MAX_BYTES = 32 };
+enum { VERBS_LENGTH = sizeof verbs / sizeof verbs[0], NAME_MAX_BYTES = 32, COUNT_MAX = 100000 };
+_Static_assert(TABLE_LENGTH <= 64, "a bit for each option");
 
 static int refuse_option(const char *name, struct tape_error *error)
 {
@@ -73,6 +75,49 @@ static int set_time(struct tape_options_time *time, const char *value, struct ta
     return tape_timespec_parse(value, &time->time, error);
 }
 
+/* The number of the word in a list that ends with NULL, or TAPE_USAGE. */
+static int set_word(int *field, const char *value, const char *const *words,
+                    struct tape_error *error)
+{
+    for (int i = 0; words[i]; i++)
+        if (strcmp(words[i], value) == 0) {
+            *field = i;
+            return 0;
+        }
+    return tape_error_set(error, TAPE_USAGE, "\"%.40s\" is none of: %s, %s%s%s", value, words[0],
+                          words[1], words[2] ? ", " : "", words[2] ? words[2] : "");
+}
+
+static int set_count(int *count, const char *value, struct tape_error *error)
+{
+    char *end;
+    long number = strtol(value, &end, 10);
+    if (*value < '0' || *value > '9' || *end || number < 1 || number > COUNT_MAX)
+        return tape_error_set(error, TAPE_USAGE, "\"%.40s\" is no number from 1 to %d", value,
+                              COUNT_MAX);
+    *count = (int)number;
+    return 0;
+}
+
+static const char *const order_words[] = {
+#define WORD(name, word, meaning) word,
+    TAPE_SOURCE_ORDER_TABLE(WORD) NULL
+#undef WORD
+};
+static const char *const at_end_words[] = {
+#define WORD(name, word) word,
+    TAPE_OPTIONS_AT_END_TABLE(WORD) NULL
+#undef WORD
+};
+static const char *const duplicates_words[] = {"keep", "remove", NULL};
+
+static int set_duplicates(int *field, const char *value, struct tape_error *error)
+{
+    int word = 0, status = set_word(&word, value, duplicates_words, error);
+    *field = word == 0 ? 1 : -1;
+    return status;
+}
+
 static int set_value(struct tape_options *options, const struct option *option, const char *value,
                      struct tape_error *error)
 {
@@ -100,12 +145,24 @@ static int set_value(struct tape_options *options, const struct option *option, 
     case TIME:
         status = set_time((struct tape_options_time *)(void *)field, value, error);
         break;
+    case ORDER:
+        status = set_word((int *)(void *)field, value, order_words, error);
+        break;
+    case DUPLICATES:
+        status = set_duplicates((int *)(void *)field, value, error);
+        break;
+    case AT_END:
+        status = set_word((int *)(void *)field, value, at_end_words, error);
+        break;
+    case COUNT:
+        status = set_count((int *)(void *)field, value, error);
+        break;
     }
     return status < 0 ? tape_error_wrap(error, "--%s", option->name) : 0;
 }
 
 /* Takes argv[*at], which begins with "--", and its value; *at is then at the last word taken. */
-static int take_option(struct tape_options *options, int argc, char **argv, int *at, unsigned *seen,
+static int take_option(struct tape_options *options, int argc, char **argv, int *at, uint64_t *seen,
                        struct tape_error *error)
 {
     char name[NAME_MAX_BYTES + 1];
@@ -127,7 +184,7 @@ static int take_option(struct tape_options *options, int argc, char **argv, int 
                                   option->argument);
         value = argv[++*at];
     }
-    unsigned bit = 1u << (option - table);
+    uint64_t bit = UINT64_C(1) << (option - table);
     if (*seen & bit)
         return tape_error_set(error, TAPE_USAGE, "--%s is given twice", name);
     *seen |= bit;
@@ -142,26 +199,35 @@ static int take_word(struct tape_options *options, const char *word, struct tape
                 options->verb = verbs[i].verb;
         return options->verb == TAPE_OPTIONS_NONE ? refuse_verb(word, error) : 0;
     }
-    if (options->archive)
+    int several = options->verb == TAPE_OPTIONS_PLAY || options->verb == TAPE_OPTIONS_SERVE;
+    if (options->archive && !several)
         return tape_error_set(error, TAPE_USAGE,
                               "one archive at a time: \"%.100s\" is one too many", word);
-    options->archive = word;
+    if (options->archives_count == TAPE_SOURCE_ARCHIVES_MAX)
+        return tape_error_set(error, TAPE_USAGE, "more than %d archives", TAPE_SOURCE_ARCHIVES_MAX);
+    if (!options->archive)
+        options->archive = word;
+    options->archives[options->archives_count++] = word;
     return 0;
 }
 
-static int check_together(const struct tape_options *options, unsigned seen,
+static int check_together(const struct tape_options *options, uint64_t seen,
                           struct tape_error *error)
 {
     if (options->verb == TAPE_OPTIONS_NONE)
         return tape_error_set(error, TAPE_USAGE, "no command; see tape-replay --help");
     const struct verb *verb = &verbs[options->verb - 1];
     for (size_t i = 0; i < TABLE_LENGTH; i++)
-        if ((seen & 1u << i) && !strchr(table[i].verbs, verb->letter))
+        if ((seen & UINT64_C(1) << i) && !strchr(table[i].verbs, verb->letter))
             return tape_error_set(error, TAPE_USAGE, "%s has no option --%s", verb->word,
                                   table[i].name);
     if (!options->archive)
         return tape_error_set(error, TAPE_USAGE, "no archive; write: tape-replay %s ARCHIVE",
                               verb->word);
+    if (options->follow && options->archives_count > 1)
+        return tape_error_set(error, TAPE_USAGE, "--follow goes with one archive");
+    if (!options->cert != !options->key)
+        return tape_error_set(error, TAPE_USAGE, "--cert and --key go together");
     if (options->all && options->format != TAPE_OUTPUT_NDJSON)
         return tape_error_set(error, TAPE_USAGE, "--all needs --format ndjson");
     return 0;
@@ -170,7 +236,7 @@ static int check_together(const struct tape_options *options, unsigned seen,
 int tape_options_parse(struct tape_options *options, int argc, char **argv,
                        struct tape_error *error)
 {
-    unsigned seen = 0;
+    uint64_t seen = 0;
     int words_only = 0, status = 0;
     memset(options, 0, sizeof *options);
     options->speed = -1;
@@ -195,7 +261,9 @@ static void print_usage(int verb, FILE *to)
 {
     if (verb != TAPE_OPTIONS_NONE) {
         fprintf(to, "tape-replay %s: %s.\n\n", verbs[verb - 1].word, verbs[verb - 1].words);
-        fprintf(to, "usage: tape-replay %s [options] ARCHIVE\n", verbs[verb - 1].word);
+        int several = verb == TAPE_OPTIONS_PLAY || verb == TAPE_OPTIONS_SERVE;
+        fprintf(to, "usage: tape-replay %s [options] ARCHIVE%s\n", verbs[verb - 1].word,
+                several ? "..." : "");
         return;
     }
     fputs("tape-replay: what an archive of tape-record holds, given back.\n\n"
@@ -210,6 +278,7 @@ void tape_options_print_help(int verb, FILE *to)
     static const char *const examples[] = {
         [TAPE_OPTIONS_NONE] = "tape-replay play --speed max --stream 'bnbusdt@*' ./tape | head",
         [TAPE_OPTIONS_LS] = "tape-replay ls ./tape",
+        [TAPE_OPTIONS_SERVE] = "tape-replay serve --speed 10 ./tape   # ws://127.0.0.1:9080",
         [TAPE_OPTIONS_PLAY] = "tape-replay play --speed max --stream 'bnbusdt@*' ./tape | head",
         [TAPE_OPTIONS_VERIFY] = "tape-replay verify --reparse ./tape",
     };

@@ -1,4 +1,5 @@
-/* One source for strategies: an archive, an archive still being recorded, or both in turn. */
+/* One source for strategies: an archive, an archive still being recorded, or both in turn; or
+ * several archives of the same feed as one. */
 #ifndef TAPE_REPLAY_SOURCE_H
 #define TAPE_REPLAY_SOURCE_H
 
@@ -12,7 +13,20 @@
 extern "C" {
 #endif
 
+enum { TAPE_SOURCE_ARCHIVES_MAX = 64 };
+
 struct tape_source; /* opaque; one thread */
+
+/* TAPE_SOURCE_ORDER(name, word, meaning) */
+#define TAPE_SOURCE_ORDER_TABLE(X)                                                                 \
+    X(RECEIVED, "received", "as recorded; of several archives by receive time, archive, ordinal")  \
+    X(EVENT, "event", "by the venue's event time: looks ahead, only for those who ask")
+
+enum tape_source_order {
+#define TAPE_SOURCE_ORDER_ENUM(name, word, meaning) TAPE_SOURCE_ORDER_##name,
+    TAPE_SOURCE_ORDER_TABLE(TAPE_SOURCE_ORDER_ENUM)
+#undef TAPE_SOURCE_ORDER_ENUM
+};
 
 /* Zero-initialise for "all of it, archive only". */
 struct tape_source_options {
@@ -25,6 +39,11 @@ struct tape_source_options {
     int events; /* 1: also give event records, control frames, our own frames and bad bytes: else
                    only data, acknowledgements and refusals are given (with stream: only data) */
     int spin;   /* 1: while following, poll the ring without sleeping */
+    int order;  /* enum tape_source_order */
+    int state;  /* 0: after a start at from_ns or a seek each depth stream begins with its book as a
+                   message of kind STATE; 1: at the very beginning, too; -1: never */
+    int duplicates; /* 0: of several archives each message once, the earliest arrival; 1: all of
+                       them; -1: each once even of one archive (two connections side by side) */
 };
 
 struct tape_source_damage {
@@ -32,19 +51,27 @@ struct tape_source_damage {
     uint64_t from_ordinal, to_ordinal;
     int64_t from_ns, to_ns;
     const char *text;
+    int archive;
 };
 
 /* tape_source_open(path, options, error): NULL on failure. options may be NULL. Never writes. */
 struct tape_source *tape_source_open(const char *path, const struct tape_source_options *options,
                                      struct tape_error *error);
+
+/* tape_source_open_all(paths, count, options, error): several archives as one; paths are not kept.
+ * Messages come by (recv_ns, archive, ordinal), but never out of one archive's own order. Following
+ * works with one archive only. */
+struct tape_source *tape_source_open_all(const char *const *paths, int count,
+                                         const struct tape_source_options *options,
+                                         struct tape_error *error);
 void tape_source_close(struct tape_source *source);
 
 /*
- * tape_source_next(source, message, error): 1 with the next message in ordinal order (borrowed
- * until the next call); 0 at the end (following: the recorder ended in order, or nothing recorded
- * from the start, or tape_source_stop was called; a recorder that dies is waited for: the next one
- * goes on where it ended). A damaged place is told once through tape_source_damage and passed over:
- * the message after it carries on. Negative: reading failed. Following: waits for the next message.
+ * tape_source_next(source, message, error): 1 with the next message in order (borrowed until the
+ * next call); 0 at the end (following: the recorder ended in order, or nothing recorded from the
+ * start, or tape_source_stop was called; a recorder that dies is waited for: the next one goes on
+ * where it ended). A damaged place is told once through tape_source_damage and passed over: the
+ * message after it carries on. Negative: reading failed. Following: waits for the next message.
  */
 int tape_source_next(struct tape_source *source, struct tape_message *message,
                      struct tape_error *error);
@@ -54,9 +81,14 @@ int tape_source_next(struct tape_source *source, struct tape_message *message,
 int tape_source_try(struct tape_source *source, struct tape_message *message,
                     struct tape_error *error);
 
-/* tape_source_seek(source, ns, error): the next message is the first with recv_ns >= ns in ordinal
- * order; those after it follow whatever their stamps. from_ns, to_ns and stream go on to hold. */
+/* tape_source_seek(source, ns, error): the next message is the first with recv_ns >= ns in order
+ * (after the state that goes before it); those after it follow whatever their stamps. from_ns,
+ * to_ns and stream go on to hold. */
 int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error);
+
+/* tape_source_now(source): the virtual clock: replay_ns of the message given last; INT64_MIN before
+ * the first. It never runs back but with a seek, and never ahead of what was given. */
+int64_t tape_source_now(const struct tape_source *source);
 
 /* tape_source_tick(message, tick): decodes the message's payload; see tape_tick_decode. */
 int tape_source_tick(const struct tape_message *message, struct tape_tick *tick);
@@ -73,11 +105,28 @@ int tape_source_damage(const struct tape_source *source, int index,
 struct tape_source_state {
     int live;
     uint64_t overruns;
-    uint64_t next_ordinal; /* every record below it was read, passed over or told lost */
+    uint64_t next_ordinal; /* every record below it was read, passed over or told lost; of one
+                              archive */
     int recorder_alive;
     uint64_t blocks_read; /* of the segments: those that had to be decompressed */
 };
 void tape_source_read_state(const struct tape_source *source, struct tape_source_state *state);
+
+/* What came of one stream in one archive, where duplicates are removed. */
+struct tape_source_share {
+    const char *stream; /* borrowed until the next call on the source */
+    int archive;
+    uint64_t given;     /* arrived here first */
+    uint64_t late;      /* arrived elsewhere first, here later */
+    uint64_t missed;    /* given from elsewhere, never seen here between its own first and last */
+    uint64_t unmatched; /* of a stream whose messages cannot be told apart: given without a check */
+    int64_t late_p50_ns, late_p99_ns, late_max_ns; /* of the late ones, behind the first arrival */
+};
+
+/* tape_source_share(source, index, share): 1 with the ${index}th row (streams by name, then
+ * archives), or 0 past the last. What is not decided yet is in none of them: complete at the end.
+ */
+int tape_source_share(const struct tape_source *source, int index, struct tape_source_share *share);
 
 /* tape_source_stop(source): makes a waiting next() return 0. Async-signal-safe; any thread. */
 void tape_source_stop(struct tape_source *source);

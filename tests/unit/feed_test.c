@@ -102,6 +102,8 @@ static void test_single_frame(void **state)
     assert_int_equal(push_text(rig, 7, FIN | TAPE_WS_TEXT, text), 1);
     assert_message(rig, TAPE_FEED_DATA, TAPE_WS_TEXT, text, "btcusdt@trade");
     assert_ptr_equal(rig->message.payload.data, rig->frame + 2); /* lent, not copied */
+    assert_ptr_equal(rig->message.frame.data, rig->frame);
+    assert_int_equal(rig->message.frame.bytes, 2 + strlen(text));
     assert_true(rig->message.ordinal == 100 && rig->message.first_ordinal == 100);
     assert_true(rig->message.recv_ns == 1101);
     assert_int_equal(rig->message.connection, 7);
@@ -252,6 +254,9 @@ static void test_fragments(void **state)
     assert_message(rig, TAPE_FEED_DATA, TAPE_WS_TEXT, "single", "");
     assert_int_equal(push_text(rig, 1, FIN | TAPE_WS_CONTINUATION, "@b\",\"data\":{}}"), 1);
     assert_message(rig, TAPE_FEED_DATA, TAPE_WS_TEXT, "{\"stream\":\"a@b\",\"data\":{}}", "a@b");
+    assert_int_equal(rig->message.frame.bytes, 2 + 12 + 2 + 2 + 14);
+    assert_memory_equal(rig->message.frame.data,
+                        "\x01\x0c{\"stream\":\"a\0\0\x80\x0e@b\",\"data\":{}}", 32);
     assert_true(rig->message.first_ordinal == 100 && rig->message.ordinal == 105);
     assert_int_equal(rig->message.connection, 1);
     assert_true(rig->message.recv_ns == 1106);
@@ -548,7 +553,8 @@ static void test_kind_words(void **state)
     assert_string_equal(tape_feed_kind_word(TAPE_FEED_DATA), "data");
     assert_string_equal(tape_feed_kind_word(TAPE_FEED_EVENT), "event");
     assert_null(tape_feed_kind_word(-1));
-    assert_null(tape_feed_kind_word(TAPE_FEED_EVENT + 1));
+    assert_string_equal(tape_feed_kind_word(TAPE_FEED_STATE), "state");
+    assert_null(tape_feed_kind_word(TAPE_FEED_STATE + 1));
     tape_feed_free(NULL);
 }
 

@@ -1,25 +1,25 @@
-/* What the two halves of a source share: segments (source.c) and the live end (source_follow.c). */
-#ifndef TAPE_REPLAY_SOURCE_INTERNAL_H
-#define TAPE_REPLAY_SOURCE_INTERNAL_H
+/* What the two halves of a reel share: segments (reel.c) and the live end (reel_follow.c). */
+#ifndef TAPE_REPLAY_REEL_INTERNAL_H
+#define TAPE_REPLAY_REEL_INTERNAL_H
 
 #include "format/archive.h"
 #include "format/cursor.h"
 #include "format/feed.h"
 #include "format/ring.h"
-#include "replay/source.h"
+#include "replay/reel.h"
 
 /* What a step of reading came to, beside 1 (a record or message), 0 (the end) and a status. */
 enum {
-    TAPE_SOURCE_NOTHING = 2, /* following, and nothing is there now */
-    TAPE_SOURCE_AGAIN = 3,   /* the ground has changed: ask again at once */
+    TAPE_REEL_NOTHING = 2, /* following, and nothing is there now */
+    TAPE_REEL_AGAIN = 3,   /* the ground has changed: ask again at once */
 };
 
 /* How much of a connection's past the feed parser was shown after a seek. A message whose first
  * fragment lies before that comes out of it as an orphan; then more of the past is read. */
-enum tape_source_past {
-    TAPE_SOURCE_PAST_SECOND,
-    TAPE_SOURCE_PAST_HOUR,
-    TAPE_SOURCE_PAST_WHOLE,
+enum tape_reel_past {
+    TAPE_REEL_PAST_SECOND,
+    TAPE_REEL_PAST_HOUR,
+    TAPE_REEL_PAST_WHOLE,
 };
 
 /*
@@ -27,7 +27,7 @@ enum tape_source_past {
  * at next_ordinal; drained = 1 says that the ring of this owner has nothing more to give and is not
  * entered again; met = 1 once a recorder was seen holding the archive.
  */
-struct tape_source_follow {
+struct tape_reel_follow {
     struct tape_ring *ring;
     struct tape_ring_cursor cursor;
     int64_t ring_started_ns;         /* when the recorder that the ring belongs to began */
@@ -47,7 +47,7 @@ struct tape_source_follow {
  * given (again). passes_streams = 1: blocks without a wanted stream are not read, the first of them
  * since the last seek began at passed_ordinal (UINT64_MAX: there was none).
  */
-struct tape_source {
+struct tape_reel {
     struct tape_archive *archive;
     struct tape_cursor *cursor;
     struct tape_feed *feed;
@@ -58,28 +58,28 @@ struct tape_source {
     uint64_t next_ordinal, lost_ordinal, resume_ordinal;
     int passes_streams;
     uint64_t passed_ordinal;
-    int past; /* enum tape_source_past */
+    int past; /* enum tape_reel_past */
     int last_record_kind;
     int stop; /* written by any thread or signal handler, atomically */
     struct tape_source_damage *damages;
     int damages_kept, damages_total;
     uint64_t damage_told_ordinal; /* damages that end at or before it were told */
-    struct tape_source_follow follow;
+    struct tape_reel_follow follow;
 };
 
-/* tape_source_follow_at_end(source, error): the segments have nothing more. AGAIN when they have
+/* tape_reel_follow_at_end(reel, error): the segments have nothing more. AGAIN when they have
  * now, or when the ring was entered; NOTHING, 0 or a status. */
-int tape_source_follow_at_end(struct tape_source *source, struct tape_error *error);
+int tape_reel_follow_at_end(struct tape_reel *reel, struct tape_error *error);
 
-/* tape_source_follow_next(source, record, error): while live: 1 with a record that is ours until
+/* tape_reel_follow_next(reel, record, error): while live: 1 with a record that is ours until
  * the next call, AGAIN when the ring was left, NOTHING, 0 or a status. */
-int tape_source_follow_next(struct tape_source *source, struct tape_record *record,
-                            struct tape_error *error);
+int tape_reel_follow_next(struct tape_reel *reel, struct tape_record *record,
+                          struct tape_error *error);
 
-void tape_source_follow_free(struct tape_source *source);
+void tape_reel_follow_free(struct tape_reel *reel);
 
-/* tape_source_note_damage(source, damage): keeps it for tape_source_damage(). */
-int tape_source_note_damage(struct tape_source *source, const struct tape_cursor_damage *damage,
-                            struct tape_error *error);
+/* tape_reel_note_damage(reel, damage): keeps it for tape_reel_damage(). */
+int tape_reel_note_damage(struct tape_reel *reel, const struct tape_cursor_damage *damage,
+                          struct tape_error *error);
 
 #endif

@@ -1,0 +1,72 @@
+/* The book of one depth stream: rebuilt from snapshots and diffs by its venue's rules. */
+#ifndef TAPE_FORMAT_BOOK_H
+#define TAPE_FORMAT_BOOK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/error.h"
+#include "format/tick.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* TAPE_BOOK_STATE(name, word, meaning) */
+#define TAPE_BOOK_STATE_TABLE(X)                                                                   \
+    X(UNKNOWN, "unknown", "no snapshot yet: diffs alone do not make a book")                       \
+    X(WAITING, "waiting", "a snapshot is there, and the diff that follows on it is not yet")       \
+    X(KNOWN, "known", "every update since the snapshot was applied, none is missing")              \
+    X(BROKEN, "broken", "updates are missing: the book is empty until the next snapshot")
+
+enum tape_book_state {
+#define TAPE_BOOK_STATE_ENUM(name, word, meaning) TAPE_BOOK_##name,
+    TAPE_BOOK_STATE_TABLE(TAPE_BOOK_STATE_ENUM)
+#undef TAPE_BOOK_STATE_ENUM
+};
+
+enum { TAPE_BOOK_LEVELS_MAX = 1 << 17 }; /* on a side; more is TAPE_LIMIT and breaks the book */
+
+struct tape_book_level {
+    struct tape_decimal price,
+        quantity; /* their texts are the book's, valid until the next apply */
+};
+
+struct tape_book; /* opaque; one thread */
+
+/* tape_book_new(sequence): an empty book whose diffs follow each other by that rule (enum
+ * tape_venue_sequence of format/venue.h: PREVIOUS_LAST for futures, FIRST_FOLLOWS for spot). NULL
+ * when memory is short. */
+struct tape_book *tape_book_new(int sequence);
+void tape_book_free(struct tape_book *book);
+
+/* tape_book_apply(book, tick, error): a DEPTH diff, or a DEPTH_SNAPSHOT (REST's answer, or a
+ * partial depth stream's message, which replaces all). 1 when the book has changed, 0 when it was
+ * passed over (older than the snapshot, or kept until one comes), TAPE_LIMIT or TAPE_FAILED. A gap
+ * empties the book: state BROKEN; tape_book_cause() tells of it. */
+int tape_book_apply(struct tape_book *book, const struct tape_tick *tick, struct tape_error *error);
+
+/* tape_book_reset(book): as new; after a gap in the recording, or a connection that ended. */
+void tape_book_reset(struct tape_book *book, const char *cause);
+
+int tape_book_state(const struct tape_book *book);         /* enum tape_book_state */
+const char *tape_book_cause(const struct tape_book *book); /* why it is not KNOWN; "" else */
+int64_t tape_book_last_id(const struct tape_book *book);   /* TAPE_TICK_NONE when not KNOWN */
+const char *tape_book_state_word(int state);
+
+/* tape_book_levels(book, side): how many; side 0 bids, 1 asks. tape_book_level(book, side, index,
+ * level): 1 with the ${index}th from the best, or 0. Both count only while KNOWN (else 0). */
+size_t tape_book_levels(const struct tape_book *book, int side);
+int tape_book_level(const struct tape_book *book, int side, size_t index,
+                    struct tape_book_level *level);
+
+/* tape_book_print(book, limit, to, room): as the venue's REST answer: {"lastUpdateId":1,"E":..,
+ * "T":..,"bids":[["p","q"],..],"asks":[..]} (E and T, in ms, where the last message had them), best
+ * first, prices and quantities as text exactly as received, at most ${limit} levels a side (0:
+ * all). Its bytes, or TAPE_LIMIT when room is short; to may be NULL to ask for the size. */
+int64_t tape_book_print(const struct tape_book *book, size_t limit, char *to, size_t room);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

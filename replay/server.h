@@ -1,0 +1,124 @@
+/* The network side of serving: listening, TLS, HTTP requests, WebSocket peers; one epoll loop, one
+ * thread. Knows nothing of archives or venues. */
+#ifndef TAPE_REPLAY_SERVER_H
+#define TAPE_REPLAY_SERVER_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "format/error.h"
+#include "format/tick.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct tape_server; /* opaque; one thread */
+struct tape_peer;   /* a client's connection; dead once closed() was called for it */
+
+/* A request whose head was read and found well-formed; all text borrowed until the callback
+ * returns.
+ */
+struct tape_server_request {
+    const char *method;       /* "GET" … */
+    const char *path;         /* percent-decoded, valid UTF-8, no NUL, begins with '/' */
+    const char *query;        /* after the '?', still encoded; "" when none */
+    const char *host;         /* "" when none */
+    const char *origin;       /* "" when none */
+    int wants_websocket;      /* 1: a valid upgrade; accept or refuse it */
+    struct tape_slice body;   /* POST/PUT: all of it (capped) */
+    const char *from_address; /* "127.0.0.1:51234" */
+};
+
+struct tape_server_handler {
+    void *context;
+    /* a plain HTTP request, or an upgrade: answer it before returning, with tape_peer_respond() or
+     * tape_peer_accept(); one that was not answered gets 404 */
+    void (*request)(void *context, struct tape_peer *peer,
+                    const struct tape_server_request *request);
+    /* a whole text (opcode 1) or binary (2) message of an accepted peer, unmasked, UTF-8 checked;
+     * pings and closes are answered by the server itself */
+    void (*message)(void *context, struct tape_peer *peer, int opcode, const char *payload,
+                    size_t bytes);
+    /* an accepted peer is gone or was closed; code as received or sent, 1006 without a close frame
+     */
+    void (*closed)(void *context, struct tape_peer *peer, int code);
+    /* what a peer's queue held has left to below the mark: see tape_peer_queued_bytes() */
+    void (*drained)(void *context, struct tape_peer *peer);
+};
+
+struct tape_server_options {
+    const char *listen;      /* "127.0.0.1:9080", "[::1]:0", ":9080" (loopback), "0.0.0.0:9080" */
+    const char *certificate; /* PEM files: TLS on every connection; both NULL: without */
+    const char *key;
+    int64_t ping_ns; /* 0: none; a peer that does not answer one for pong_ns is closed */
+    int64_t pong_ns;
+    int peers_max;           /* 0: 1024; one more gets 503 */
+    size_t queue_max_bytes;  /* 0: 8 MiB: tape_peer_room() counts against it */
+    int messages_per_second; /* 0: 50: a peer that sends more, control frames too, is closed: 1008
+                              */
+    struct tape_server_handler handler;
+};
+
+struct tape_server *tape_server_open(const struct tape_server_options *options,
+                                     struct tape_error *error);
+void tape_server_close(struct tape_server *server); /* at once; see tape_server_finish() */
+
+/* tape_server_address(server): where it listens, "127.0.0.1:34567", whatever port was asked for. */
+const char *tape_server_address(const struct tape_server *server);
+
+/* tape_server_poll(server, until_ns, spin_ns, error): handles what is there; waits for more until
+ * ${until_ns} (CLOCK_MONOTONIC; one in the past: does not wait), spinning for the last ${spin_ns}.
+ * A signal ends it early. 0 or a status (the server itself cannot go on: peers never cause it). */
+int tape_server_poll(struct tape_server *server, int64_t until_ns, int64_t spin_ns,
+                     struct tape_error *error);
+
+/* tape_server_flush(server): writes what the queues hold as far as the sockets take it: what is due
+ * together leaves together. Called by tape_server_poll(), too. */
+void tape_server_flush(struct tape_server *server);
+
+/* tape_server_finish(server, code, reason, until_ns): closes every peer with a close frame once its
+ * queue is empty, takes no new ones, and returns when all are gone or at ${until_ns}. */
+void tape_server_finish(struct tape_server *server, int code, const char *reason, int64_t until_ns);
+
+/* ---- peers ---- */
+
+/* tape_peer_accept(peer, context): answers the upgrade with 101. tape_peer_respond(): one HTTP
+ * response, then the connection goes on or ends as HTTP/1.1 has it. */
+void tape_peer_accept(struct tape_peer *peer, void *context);
+void *tape_peer_context(const struct tape_peer *peer); /* as accepted with */
+void tape_peer_respond(struct tape_peer *peer, int status, const char *content_type,
+                       const char *body, size_t bytes);
+
+/* tape_peer_room(peer): how many bytes its queue takes before it counts as full; may be negative:
+ * what is put is always taken. Whoever asks before putting stays bounded. */
+int64_t tape_peer_room(const struct tape_peer *peer);
+size_t tape_peer_queued_bytes(const struct tape_peer *peer);
+
+/* tape_peer_put(peer, bytes, count): appends wire bytes (whole frames) to its queue: one copy.
+ * tape_peer_put_text(): one text frame made of the payload. tape_peer_reserve(peer, bytes): room of
+ * that many bytes at the queue's end to write into; tape_peer_commit() says how many were. */
+void tape_peer_put(struct tape_peer *peer, const void *bytes, size_t count);
+void tape_peer_put_text(struct tape_peer *peer, const char *payload, size_t bytes);
+uint8_t *tape_peer_reserve(struct tape_peer *peer, size_t bytes);
+void tape_peer_commit(struct tape_peer *peer, size_t bytes);
+
+/* Frames for several peers at once: written once, sent from one place. Counted references;
+ * immutable once it was put. tape_batch_append() copies; tape_peer_put_batch() holds a reference.
+ */
+struct tape_batch;
+struct tape_batch *tape_batch_new(size_t room);
+void tape_batch_release(struct tape_batch *batch);
+uint8_t *tape_batch_reserve(struct tape_batch *batch, size_t bytes); /* NULL: full, make another */
+void tape_batch_commit(struct tape_batch *batch, size_t bytes);
+size_t tape_batch_bytes(const struct tape_batch *batch);
+void tape_peer_put_batch(struct tape_peer *peer, struct tape_batch *batch);
+
+/* tape_peer_close(peer, code, reason): a close frame behind what is queued, then an orderly end;
+ * code 0: the TCP connection is cut at once, without a close frame. closed() is called. */
+void tape_peer_close(struct tape_peer *peer, int code, const char *reason);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
