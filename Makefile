@@ -34,7 +34,8 @@ SANITIZE  ?=
 UNIT_C    := $(wildcard tests/unit/*_test.c)
 PART_C    := $(wildcard tests/part/*.c)
 FUZZ_C    := $(wildcard tests/fuzz/*_fuzz.c)
-PUBLIC_H  := format/error.h format/record.h format/tick.h format/feed.h replay/source.h
+PUBLIC_H  := format/error.h format/record.h format/tick.h format/feed.h format/book.h replay/source.h \
+             replay/source_layout.h
 
 GENERATED := $(BUILD)/format/venues.c $(BUILD)/format/index_schema.c
 FORMAT_O  := $(FORMAT_C:%.c=$(BUILD)/%.o) $(GENERATED:.c=.o)
