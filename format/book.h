@@ -34,10 +34,19 @@ struct tape_book_level {
 
 struct tape_book; /* opaque; one thread */
 
-/* tape_book_new(sequence): an empty book whose diffs follow each other by that rule (enum
- * tape_venue_sequence of format/venue.h: PREVIOUS_LAST for futures, FIRST_FOLLOWS for spot). NULL
- * when memory is short. */
+/* tape_book_new(sequence): an empty book whose diffs follow each other by that rule: of enum
+ * tape_venue_sequence in format/venue.h PREVIOUS_LAST (futures) or FIRST_FOLLOWS (spot); any other:
+ * the book of a partial depth stream, each of whose messages is the whole book, and diffs are
+ * passed over; TAPE_BOOK_BY_DIFF: the first diff tells which of the two it is. NULL when memory is
+ * short. */
+enum { TAPE_BOOK_BY_DIFF = -1 };
 struct tape_book *tape_book_new(int sequence);
+
+/* tape_book_for(venue, stream, error): the same, with the rule found from the names of the venue
+ * ("binance-usdm", "spot" ...) and the stream ("btcusdt@depth@100ms"). venue may be NULL: the name
+ * tells a partial depth stream, and the first diff the rest. NULL with TAPE_USAGE when the venue is
+ * not known or the stream has no book. */
+struct tape_book *tape_book_for(const char *venue, const char *stream, struct tape_error *error);
 void tape_book_free(struct tape_book *book);
 
 /* tape_book_apply(book, tick, error): a DEPTH diff, or a DEPTH_SNAPSHOT (REST's answer, or a
