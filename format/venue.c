@@ -100,6 +100,11 @@ const char *tape_venue_route_path(const struct tape_venue *venue, int route)
     return venue->routes[route].path;
 }
 
+int tape_venue_unrouted(const struct tape_venue *venue)
+{
+    return venue->unrouted;
+}
+
 void tape_venue_read_limits(const struct tape_venue *venue, struct tape_venue_limits *limits)
 {
     *limits = venue->limits;
@@ -107,10 +112,10 @@ void tape_venue_read_limits(const struct tape_venue *venue, struct tape_venue_li
 
 /* ---- which route ---- */
 
-static int find_route(const struct tape_venue *venue, const char *stream)
+int tape_venue_find_route(const struct tape_venue *venue, const char *stream, size_t bytes)
 {
     for (int i = 0; i < venue->routes_count; i++)
-        if (tape_venue_matches(&venue->routes[i].streams, stream, strlen(stream)) >= 0)
+        if (tape_venue_matches(&venue->routes[i].streams, stream, bytes) >= 0)
             return i;
     return -1;
 }
@@ -211,7 +216,7 @@ int tape_venue_route(const struct tape_venue *venue, const char *stream, struct 
     if (fault)
         return tape_error_set(error, TAPE_USAGE, "stream \"%s\": %s", shown, fault);
     int upper = has_upper_symbol(venue, stream);
-    int route = upper ? -1 : find_route(venue, stream);
+    int route = upper ? -1 : tape_venue_find_route(venue, stream, strlen(stream));
     if (route >= 0)
         return route;
     const char *why = upper ? "symbols are in lower case in stream names"

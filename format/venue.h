@@ -48,6 +48,14 @@ const char *tape_venue_names(int index);
  * when the name is not of the venue's form (with a suggestion, e.g. for upper case or a known
  * channel misspelt) or matches no route and so cannot be guessed. */
 int tape_venue_route(const struct tape_venue *venue, const char *stream, struct tape_error *error);
+
+/* tape_venue_find_route(venue, stream, bytes): the same without words, in little time: -1 when no
+ * route is known to serve it. */
+int tape_venue_find_route(const struct tape_venue *venue, const char *stream, size_t bytes);
+
+/* tape_venue_unrouted(venue): the route whose streams a URL without any route is sent; -1: the
+ * venue has no such URL, or no routes. */
+int tape_venue_unrouted(const struct tape_venue *venue);
 int tape_venue_routes(const struct tape_venue *venue);
 /* "market", "public" … and "wss://fstream.binance.com/market/stream" */
 const char *tape_venue_route_name(const struct tape_venue *venue, int route);
@@ -61,10 +69,12 @@ int tape_venue_subscribe(const struct tape_venue *venue, char *to, size_t room,
                          const char *const *streams, size_t count, int64_t id);
 
 /* Limits: streams a connection, streams a request, control messages a second, silence in ns until a
- * subscribed stream that never sent anything is named, life of a connection in ns. */
+ * subscribed stream that never sent anything is named, life of a connection, how often the venue
+ * pings and how long it waits for the pong, all in ns. */
 struct tape_venue_limits {
     int streams_per_connection, streams_per_request, messages_per_second;
     int64_t first_message_ns, connection_life_ns;
+    int64_t ping_ns, pong_ns; /* 3 and 10 minutes where the profile does not say */
 };
 void tape_venue_read_limits(const struct tape_venue *venue, struct tape_venue_limits *limits);
 

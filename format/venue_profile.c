@@ -19,6 +19,8 @@ static const struct tape_venue_member limit_members[] = {
     {"messages_per_second", TAPE_VENUE_FORM_COUNT, 1, NULL},
     {"first_message_seconds", TAPE_VENUE_FORM_COUNT, 1, NULL},
     {"connection_life_seconds", TAPE_VENUE_FORM_COUNT, 1, NULL},
+    {"ping_seconds", TAPE_VENUE_FORM_COUNT, 0, NULL},
+    {"pong_seconds", TAPE_VENUE_FORM_COUNT, 0, NULL},
     {NULL, 0, 0, NULL},
 };
 static const struct tape_venue_member sequence_members[] = {
@@ -41,6 +43,7 @@ static const struct tape_venue_member profile_members[] = {
     {"aliases", TAPE_VENUE_FORM_TEXTS, 0, NULL},
     {"symbols", TAPE_VENUE_FORM_TEXT, 0, NULL},
     {"routes", TAPE_VENUE_FORM_OBJECTS, 1, route_members},
+    {"unrouted", TAPE_VENUE_FORM_TEXT, 0, NULL},
     {"subscribe", TAPE_VENUE_FORM_ANY, 1, NULL},
     {"limits", TAPE_VENUE_FORM_OBJECT, 1, limit_members},
     {"sequences", TAPE_VENUE_FORM_OBJECTS, 0, sequence_members},
@@ -255,6 +258,12 @@ static int build_symbols(const struct builder *builder)
     return 0;
 }
 
+/* In ns; the fallback where it is left out. */
+static int64_t seconds_of(const cJSON *limits, const char *word, int fallback)
+{
+    return (member_of(limits, word) ? count_of(limits, word) : fallback) * INT64_C(1000000000);
+}
+
 static void build_limits(struct tape_venue *venue)
 {
     const cJSON *limits = member_of(venue->json, "limits");
@@ -265,6 +274,24 @@ static void build_limits(struct tape_venue *venue)
         count_of(limits, "first_message_seconds") * INT64_C(1000000000);
     venue->limits.connection_life_ns =
         count_of(limits, "connection_life_seconds") * INT64_C(1000000000);
+    venue->limits.ping_ns = seconds_of(limits, "ping_seconds", 180);
+    venue->limits.pong_ns = seconds_of(limits, "pong_seconds", 600);
+}
+
+/* The route that "unrouted" names. */
+static int build_unrouted(const struct builder *builder)
+{
+    struct tape_venue *venue = builder->venue;
+    const char *word = text_of(venue->json, "unrouted");
+    venue->unrouted = -1;
+    for (int i = 0; word && i < venue->routes_count; i++)
+        if (strcmp(venue->routes[i].name, word) == 0)
+            venue->unrouted = i;
+    if (word && venue->unrouted < 0)
+        return tape_venue_json_fault(builder->json, member_of(venue->json, "unrouted"),
+                                     builder->error, "\"unrouted\": no route is called \"%.64s\"",
+                                     word);
+    return 0;
 }
 
 static int build(const struct builder *builder)
@@ -276,6 +303,8 @@ static int build(const struct builder *builder)
     int status = build_symbols(builder);
     if (status == 0)
         status = build_routes(builder);
+    if (status == 0)
+        status = build_unrouted(builder);
     if (status == 0)
         status = build_subscribe(builder);
     if (status == 0)

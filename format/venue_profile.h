@@ -48,6 +48,7 @@ struct tape_venue {
     int lower_case;       /* symbols are */
     struct tape_venue_route *routes;
     int routes_count;
+    int unrouted; /* the route that a URL without one is sent; -1: none is named */
     struct tape_venue_rule *sequences, *silence, *snapshots;
     int sequences_count, silence_count, snapshots_count;
     char *subscribe; /* the three pieces, one behind the other */

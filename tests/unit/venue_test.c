@@ -241,6 +241,10 @@ static void test_route_urls(void **state)
     assert_string_equal(tape_venue_route_path(usdm, 1), "/market/stream");
     assert_string_equal(tape_venue_route_url(spot, 0), "wss://stream.binance.com:9443/stream");
     assert_string_equal(tape_venue_route_url(coinm, 0), "wss://dstream.binance.com/stream");
+    assert_int_equal(tape_venue_unrouted(usdm), 0);
+    assert_int_equal(tape_venue_unrouted(spot), -1);
+    assert_int_equal(tape_venue_find_route(usdm, "btcusdt@aggTradeX", 16), 1);
+    assert_int_equal(tape_venue_find_route(usdm, "btcusdt@aggTradeX", 17), -1);
     tape_venue_free(usdm);
     tape_venue_free(spot);
     tape_venue_free(coinm);
@@ -270,8 +274,9 @@ static void test_limits(void **state)
 {
     static const struct {
         const char *venue;
-        int streams, messages;
-    } expected[] = {{"usdm", 1024, 10}, {"spot", 1024, 5}, {"coinm", 200, 10}};
+        int streams, messages, ping_s, pong_s;
+    } expected[] = {
+        {"usdm", 1024, 10, 180, 600}, {"spot", 1024, 5, 20, 60}, {"coinm", 200, 10, 180, 600}};
     (void)state;
     for (size_t i = 0; i < 3; i++) {
         struct tape_venue *venue = load(expected[i].venue);
@@ -282,6 +287,8 @@ static void test_limits(void **state)
         assert_int_equal(limits.messages_per_second, expected[i].messages);
         assert_true(limits.first_message_ns == 30 * INT64_C(1000000000));
         assert_true(limits.connection_life_ns == 86400 * INT64_C(1000000000));
+        assert_true(limits.ping_ns == expected[i].ping_s * INT64_C(1000000000));
+        assert_true(limits.pong_ns == expected[i].pong_s * INT64_C(1000000000));
         tape_venue_free(venue);
     }
 }
@@ -415,6 +422,10 @@ static void test_profile(void **state)
     assert_int_equal(bytes, 23);
     assert_memory_equal(to, "{\"op\":[-5,{\"a\":[\"s\"]}]}", 23);
     assert_int_equal(tape_venue_route(venue, "ANY@thing", &error), 0);
+    struct tape_venue_limits limits;
+    tape_venue_read_limits(venue, &limits);
+    assert_true(limits.ping_ns == 180000000000 && limits.pong_ns == 600000000000);
+    assert_int_equal(tape_venue_unrouted(venue), -1);
     tape_venue_free(venue);
 }
 
@@ -470,6 +481,8 @@ static const struct profile_case profile_cases[] = {
     {"{\"name\": \"x\", " ROUTES ", " SUBSCRIBE ", " LIMITS
      ",\n\"sequences\": [{\"streams\": [\"*\"], \"rule\": \"u\"}]}",
      "p.json: line 2, column 34: \"u\" is no sequence rule"},
+    {"{\"name\": \"x\", \"unrouted\": \"s\", " ROUTES ", " SUBSCRIBE ", " LIMITS "}",
+     "p.json: line 1, column 15: \"unrouted\": no route is called \"s\""},
     {"[[[[[[[[[]]]]]]]]]", "p.json: nested more than 8 deep"},
 };
 
