@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -560,10 +561,19 @@ static void free_run(struct run *run)
     tape_venue_free(run->venue);
 }
 
+/* Memory that was freed stays ours: to give much of it back, and take it again, are long calls in
+ * which some kernels let no other thread run. */
+static void keep_memory(void)
+{
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
+}
+
 int main(int argc, char **argv)
 {
     static struct run run;
     struct tape_error error = {0};
+    keep_memory();
     fill_standard_streams();
     join_command(run.command, argc, argv);
     if (tape_options_parse(&run.options, argc, argv, &error) < 0)

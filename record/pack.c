@@ -13,7 +13,8 @@
 
 #include "format/index_repack.h"
 
-enum { NAME_BYTES = TAPE_ARCHIVE_NAME_BYTES, DIGEST_BYTES = 32, CHUNK_BYTES = 256 << 10 };
+/* Read in small pieces: some kernels switch to another thread only when a call has ended. */
+enum { NAME_BYTES = TAPE_ARCHIVE_NAME_BYTES, DIGEST_BYTES = 32, CHUNK_BYTES = 32 << 10 };
 
 /* Packing gives space back, so it must go on where the disk is nearly full; but what it takes for
  * one segment meanwhile is never the last. Of a small disk less is left. */

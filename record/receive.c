@@ -373,6 +373,8 @@ static void leave_all(struct tape_receive *r, int64_t now)
 static void *run(void *context)
 {
     struct tape_receive *r = context;
+    if (!r->options.busy_poll)
+        tape_thread_come_first();
     for (;;) {
         int64_t now = tape_clock_monotonic();
         r->stopping |=

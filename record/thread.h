@@ -15,4 +15,8 @@ int tape_thread_start(pthread_t *thread, const char *name, void *(*run)(void *co
  * capture comes first. */
 void tape_thread_stand_back(void);
 
+/* tape_thread_come_first(): the calling thread does little at a time, and that at once: where a
+ * processor is shared, it does not wait for another's time slice to end. Needs no privilege. */
+void tape_thread_come_first(void);
+
 #endif
