@@ -142,6 +142,16 @@ static int is_text(const cJSON *item)
     return 1;
 }
 
+static int is_name(const cJSON *item)
+{
+    if (!cJSON_IsString(item) || !*item->valuestring)
+        return 0;
+    for (const char *at = item->valuestring; *at; at++)
+        if ((unsigned char)*at < ' ' || *at == 0x7f)
+            return 0;
+    return 1;
+}
+
 static size_t count_members(const cJSON *item)
 {
     size_t count = 0;
@@ -185,6 +195,14 @@ static int check_form(struct checker *checker, cJSON *item,
     case TAPE_VENUE_FORM_OBJECT:
         return cJSON_IsObject(item) ? (check_object(checker, item, expected->inner) < 0 ? -1 : 1)
                                     : 0;
+    case TAPE_VENUE_FORM_NAME:
+        return is_name(item);
+    case TAPE_VENUE_FORM_WHOLE:
+        return tape_json_integer(item, &count) && count >= 0;
+    case TAPE_VENUE_FORM_RATIO:
+        return cJSON_IsNumber(item) && item->valuedouble >= 0 && item->valuedouble <= 1;
+    case TAPE_VENUE_FORM_FLAG:
+        return cJSON_IsBool(item);
     case TAPE_VENUE_FORM_ANY:
         checker->next_key += count_members(item);
         return cJSON_IsObject(item);
@@ -200,6 +218,10 @@ static const char *const form_words[] = {
     [TAPE_VENUE_FORM_OBJECT] = "an object",
     [TAPE_VENUE_FORM_OBJECTS] = "a list of objects, at least one",
     [TAPE_VENUE_FORM_ANY] = "an object",
+    [TAPE_VENUE_FORM_NAME] = "a string without control characters",
+    [TAPE_VENUE_FORM_WHOLE] = "a whole number from 0 on (from 2^53 on as a string)",
+    [TAPE_VENUE_FORM_RATIO] = "a number from 0 to 1",
+    [TAPE_VENUE_FORM_FLAG] = "true or false",
 };
 
 static int unknown_key(const struct checker *checker, const cJSON *member,

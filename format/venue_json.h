@@ -1,4 +1,5 @@
-/* A profile's JSON: comments, and errors that say line and column. Private to the venue files. */
+/* JSON that people write, with comments: venue profiles, and other files of their kind; errors say
+ * line and column. Not for users of the library: it shows cJSON's types. */
 #ifndef TAPE_FORMAT_VENUE_JSON_H
 #define TAPE_FORMAT_VENUE_JSON_H
 
@@ -20,6 +21,10 @@ enum tape_venue_form {
     TAPE_VENUE_FORM_OBJECT,  /* an object with the members of inner */
     TAPE_VENUE_FORM_OBJECTS, /* an array of such, not empty */
     TAPE_VENUE_FORM_ANY,     /* an object that is not looked into */
+    TAPE_VENUE_FORM_NAME,    /* a string without control characters, not empty */
+    TAPE_VENUE_FORM_WHOLE,   /* a whole number from 0 to 2^53 - 1, or up to 2^63 - 1 as a string */
+    TAPE_VENUE_FORM_RATIO,   /* a number from 0 to 1 */
+    TAPE_VENUE_FORM_FLAG,    /* true or false */
 };
 
 /* What an object may hold. A word of NULL ends it. */
@@ -30,7 +35,7 @@ struct tape_venue_member {
     const struct tape_venue_member *inner;
 };
 
-/* The text of a profile. Invariants: plain is the text with spaces for comments, NUL-terminated,
+/* The text of a file. Invariants: plain is the text with spaces for comments, NUL-terminated,
  * newlines and offsets as in the original; keys are the offsets of all members' keys in the order
  * of the text. */
 struct tape_venue_json {

@@ -48,10 +48,12 @@ void tape_faults_free(struct tape_faults *faults);
 /* tape_faults_needs_events(faults): 1 when the source must give events (recorded disconnects). */
 int tape_faults_needs_events(const struct tape_faults *faults);
 
-/* tape_faults_resolve(faults, first_ns, last_ns): from when to when the archives reach, for times
- * such as "+30s" (see replay/span.h). Once, before the first run; without it they count from the
- * first message that a run sees, and a start in the middle gives other faults. */
-void tape_faults_resolve(struct tape_faults *faults, int64_t first_ns, int64_t last_ns);
+/* tape_faults_needs_start(faults): 1 when some of its times count from the start of the archive, as
+ * "+30s" does. tape_faults_resolve(faults, first_ns): that start: the stamp of the archive's first
+ * message (see replay/span.h). Once, before the first run; without it they count from the first
+ * message that a run sees, so that a start in the middle gives other faults. */
+int tape_faults_needs_start(const struct tape_faults *faults);
+void tape_faults_resolve(struct tape_faults *faults, int64_t first_ns);
 
 /* One run of them over one source. */
 struct tape_faults_run;

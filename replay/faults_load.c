@@ -25,9 +25,14 @@ int tape_faults_needs_events(const struct tape_faults *faults)
     return 0;
 }
 
-void tape_faults_resolve(struct tape_faults *faults, int64_t first_ns, int64_t last_ns)
+int tape_faults_needs_start(const struct tape_faults *faults)
+{
+    (void)faults;
+    return 0;
+}
+
+void tape_faults_resolve(struct tape_faults *faults, int64_t first_ns)
 {
     (void)faults;
     (void)first_ns;
-    (void)last_ns;
 }
