@@ -60,17 +60,42 @@ int64_t tape_pace_due(struct tape_pace *pace, int64_t recv_ns, int64_t now_ns)
         pace->anchor_recv_ns = pace->last_recv_ns = recv_ns;
         return now_ns;
     }
-    if ((__int128)pace->last_recv_ns - recv_ns > TAPE_PACE_STEP_NS) {
+    int64_t step_ns = pace->step_ns > 0 ? pace->step_ns : TAPE_PACE_STEP_NS;
+    if ((__int128)pace->last_recv_ns - recv_ns > step_ns) {
         pace->steps++;
         pace->anchor_ns = pace->last_due_ns;
         pace->anchor_recv_ns = recv_ns;
     }
     pace->last_recv_ns = recv_ns;
-    int64_t due_ns = clamp((__int128)pace->anchor_ns + scaled(pace, recv_ns));
-    if (due_ns < pace->last_due_ns)
-        due_ns = pace->last_due_ns;
-    pace->last_due_ns = due_ns;
-    return due_ns;
+    pace->last_due_ns = tape_pace_at(pace, recv_ns);
+    return pace->last_due_ns;
+}
+
+void tape_pace_anchor(struct tape_pace *pace, int64_t recv_ns, int64_t at_ns)
+{
+    pace->started = 1;
+    pace->anchor_ns = pace->last_due_ns = at_ns;
+    pace->anchor_recv_ns = pace->last_recv_ns = recv_ns;
+    pace->blocked_ns = 0;
+}
+
+int64_t tape_pace_at(const struct tape_pace *pace, int64_t recv_ns)
+{
+    int64_t at_ns = clamp((__int128)pace->anchor_ns + scaled(pace, recv_ns));
+    return at_ns < pace->last_due_ns ? pace->last_due_ns : at_ns;
+}
+
+int64_t tape_pace_position(const struct tape_pace *pace, int64_t now_ns)
+{
+    __int128 passed = (__int128)now_ns - pace->anchor_ns;
+    if (pace->speed != 1) {
+        long double scaled_ns = (long double)passed * (long double)pace->speed;
+        if (scaled_ns > (long double)PACE_FAR_NS || scaled_ns < -(long double)PACE_FAR_NS)
+            return scaled_ns > 0 ? INT64_MAX : INT64_MIN;
+        passed = (__int128)scaled_ns;
+    }
+    passed += pace->anchor_recv_ns;
+    return passed > INT64_MAX ? INT64_MAX : passed < INT64_MIN ? INT64_MIN : (int64_t)passed;
 }
 
 void tape_pace_blocked(struct tape_pace *pace, int64_t ns)

@@ -28,6 +28,7 @@ struct tape_pace {
     int64_t last_recv_ns, last_due_ns;
     int64_t blocked_ns;   /* the consumer's share of the lateness, not yet settled */
     int64_t stretched_ns; /* by how much time was stretched so far */
+    int64_t step_ns;      /* 0: TAPE_PACE_STEP_NS; more where stamps are not in order on purpose */
     uint64_t steps;
 };
 
@@ -40,6 +41,16 @@ void tape_pace_begin(struct tape_pace *pace, double speed);
 /* tape_pace_due(pace, recv_ns, now_ns): when the message with that stamp is due. The first one is
  * due now and is the anchor. Equal stamps are due together, smaller ones at once. */
 int64_t tape_pace_due(struct tape_pace *pace, int64_t recv_ns, int64_t now_ns);
+
+/* tape_pace_anchor(pace, recv_ns, at_ns): from now on that stamp falls on ${at_ns}, at the speed
+ * that the pace has now (above 0): a change of speed, a seek, a resume. What was counted stays. */
+void tape_pace_anchor(struct tape_pace *pace, int64_t recv_ns, int64_t at_ns);
+
+/* tape_pace_at(pace, recv_ns): when that stamp falls, without taking it for a message; never before
+ * the message that was due last. tape_pace_position(pace, now_ns): the stamp that falls on
+ * ${now_ns}. Both once started. */
+int64_t tape_pace_at(const struct tape_pace *pace, int64_t recv_ns);
+int64_t tape_pace_position(const struct tape_pace *pace, int64_t now_ns);
 
 /* tape_pace_blocked(pace, ns): a write waited that long for the consumer. */
 void tape_pace_blocked(struct tape_pace *pace, int64_t ns);
