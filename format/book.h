@@ -49,10 +49,23 @@ struct tape_book *tape_book_new(int sequence);
 struct tape_book *tape_book_for(const char *venue, const char *stream, struct tape_error *error);
 void tape_book_free(struct tape_book *book);
 
-/* tape_book_apply(book, tick, error): a DEPTH diff, or a DEPTH_SNAPSHOT (REST's answer, or a
- * partial depth stream's message, which replaces all). 1 when the book has changed, 0 when it was
- * passed over (older than the snapshot, or kept until one comes), TAPE_LIMIT or TAPE_FAILED. A gap
- * empties the book: state BROKEN; tape_book_cause() tells of it. */
+/*
+ * tape_book_apply(book, tick, error): a DEPTH diff, or a DEPTH_SNAPSHOT (REST's answer, or a
+ * partial depth stream's message, which replaces all); other ticks are passed over. 1 when the book
+ * or its state has changed, 0 when it was passed over (older than the book, as duplicates are, or
+ * kept until a snapshot comes), TAPE_LIMIT or TAPE_FAILED: the message is broken, or memory is
+ * short. A gap or a broken message empties the book: state BROKEN, and tape_book_cause() tells of
+ * it.
+ *
+ * A snapshot of update S replaces the book, unless the book is newer, and waits for the diff that
+ * follows on it. PREVIOUS_LAST: diffs with u < S are passed over, the first other one has U <= S <=
+ * u or pu == S, and from there on pu is the u before. FIRST_FOLLOWS: diffs with u <= S are passed
+ * over, of all others U is at most the u before (S) + 1. Diffs that come while the book is UNKNOWN
+ * or BROKEN are kept (the newest 1024, 1 MiB of them) and applied when the snapshot comes. An id
+ * that is older by more than a second of the venue's time, while the message is newer, is none of a
+ * duplicate: BROKEN. Quantities of zero, in any spelling, remove their price; two spellings of a
+ * price are one level. Crossed books are kept as they are.
+ */
 int tape_book_apply(struct tape_book *book, const struct tape_tick *tick, struct tape_error *error);
 
 /* tape_book_reset(book): as new; after a gap in the recording, or a connection that ended. */
@@ -69,10 +82,18 @@ size_t tape_book_levels(const struct tape_book *book, int side);
 int tape_book_level(const struct tape_book *book, int side, size_t index,
                     struct tape_book_level *level);
 
+/* tape_book_is_crossed(book): 1 while the best bid is not below the best ask. */
+int tape_book_is_crossed(const struct tape_book *book);
+
+/* tape_book_read_times(book, event_ms, transaction_ms): E and T of the message that was applied
+ * last, in ms; TAPE_TICK_NONE where it had none. */
+void tape_book_read_times(const struct tape_book *book, int64_t *event_ms, int64_t *transaction_ms);
+
 /* tape_book_print(book, limit, to, room): as the venue's REST answer: {"lastUpdateId":1,"E":..,
  * "T":..,"bids":[["p","q"],..],"asks":[..]} (E and T, in ms, where the last message had them), best
  * first, prices and quantities as text exactly as received, at most ${limit} levels a side (0:
- * all). Its bytes, or TAPE_LIMIT when room is short; to may be NULL to ask for the size. */
+ * all). Its bytes, 0 while it is not KNOWN, or TAPE_LIMIT when room is short; to may be NULL to ask
+ * for the size. */
 int64_t tape_book_print(const struct tape_book *book, size_t limit, char *to, size_t room);
 
 #ifdef __cplusplus
