@@ -81,7 +81,7 @@ _CALLS = {  # name: (what it returns, arguments)
     "tape_tick_kind_word": (_S, _INT),
     "tape_feed_kind_word": (_S, _INT),
     "tape_record_kind_word": (_S, _INT),
-    "tape_book_new": (_P, _INT),
+    "tape_book_for": (_P, _S, _S, _E),
     "tape_book_free": (None, _P),
     "tape_book_apply": (_INT, _P, ctypes.POINTER(_Tick), _E),
     "tape_book_reset": (None, _P, _S),
@@ -451,17 +451,17 @@ class Source:
 
 # ---- books ----
 
-FUTURES, SPOT = 3, 4  # enum tape_venue_sequence: diffs linked by pu, or by U
-
 
 class Book:
-    """The book of one depth stream. apply() a depth tick, a snapshot's, or that of a state message."""
+    """The book of one depth stream ("btcusdt@depth@100ms"), by its venue's rules; without venue they are found by
+    the stream's name and its first update. apply() depth ticks, a snapshot's, or that of a state message."""
 
-    def __init__(self, rule=FUTURES, library=None):
-        self._library = load(library)
-        self._error, self._book = _Error(), self._library.tape_book_new(rule)
+    def __init__(self, stream, venue=None, library=None):
+        self._library, self._book = load(library), None
+        self._error = _Error()
+        self._book = self._library.tape_book_for(venue.encode() if venue else None, stream.encode(), self._error)
         if not self._book:
-            raise MemoryError("no memory for a book")
+            raise TapeError(self._error.text.decode("utf-8", "replace"), self._error.status)
 
     def __del__(self):
         book, self._book = getattr(self, "_book", None), None
