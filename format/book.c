@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "format/book_kept.h"
+#include "format/book_level.h"
 #include "format/book_side.h"
 #include "format/venue.h"
 
@@ -187,7 +188,7 @@ static int refuse_level(struct tape_book *book, int64_t id, const struct tape_de
 }
 
 static int put_level(struct tape_book *book, int side, int64_t id, const struct tape_decimal *price,
-                     const struct tape_decimal *quantity, struct tape_error *error)
+                     const struct tape_decimal *quantity, const char *end, struct tape_error *error)
 {
     struct tape_book_side *levels = &book->sides[side];
     int64_t key = price->value;
@@ -206,7 +207,7 @@ static int put_level(struct tape_book *book, int side, int64_t id, const struct 
     }
     if (!quantity->valid || quantity->value < 0 || quantity->text.bytes > TAPE_BOOK_NUMBER_BYTES)
         return refuse_level(book, id, price, quantity, error);
-    int put = tape_book_side_put(levels, key, price, quantity);
+    int put = tape_book_side_put(levels, key, price, quantity, end);
     if (put < 0)
         return break_book(book, error, TAPE_FAILED, "memory is short for update %lld",
                           (long long)id);
@@ -220,9 +221,10 @@ static int put_levels(struct tape_book *book, int side, int64_t id, struct tape_
                       struct tape_error *error)
 {
     struct tape_decimal price, quantity;
+    const char *end = list.bytes ? list.data + list.bytes : NULL;
     int got;
-    while ((got = tape_tick_next_level(&list, &price, &quantity)) == 1) {
-        int status = put_level(book, side, id, &price, &quantity, error);
+    while ((got = tape_book_level_next(&list, &price, &quantity)) == 1) {
+        int status = put_level(book, side, id, &price, &quantity, end, error);
         if (status < 0)
             return status;
     }

@@ -131,7 +131,7 @@ static inline uint32_t find_key(const struct tape_book_run *run, int64_t key)
     uint32_t count = run->count;
     while (count > 1) {
         uint32_t half = count / 2;
-        base += base[half - 1] < key ? half : 0;
+        base += half & -(uint32_t)(base[half - 1] < key); /* no branch: it could not be guessed */
         count -= half;
     }
     return (uint32_t)(base - run->keys) + (*base < key);
@@ -139,36 +139,28 @@ static inline uint32_t find_key(const struct tape_book_run *run, int64_t key)
 
 /* ---- putting ---- */
 
-/* Up to 20 bytes; without a call, because this is where updates spend their time. */
-static inline void copy_number(char to[TAPE_BOOK_NUMBER_BYTES], struct tape_slice text)
+/* Up to 20 bytes. More than the text may be loaded and stored: lengths differ from number to
+ * number, and branches on them could not be guessed. */
+static inline void copy_number(char to[TAPE_BOOK_NUMBER_BYTES], struct tape_slice text,
+                               const char *end)
 {
-    const char *from = text.data;
-    size_t bytes = text.bytes;
-    if (bytes >= 8) {
-        memcpy(to, from, 8);
-        if (bytes > 16)
-            memcpy(to + 8, from + 8, 8);
-        memcpy(to + bytes - 8, from + bytes - 8, 8);
-    } else if (bytes >= 4) {
-        memcpy(to, from, 4);
-        memcpy(to + bytes - 4, from + bytes - 4, 4);
-    } else {
-        for (size_t i = 0; i < bytes; i++)
-            to[i] = from[i];
-    }
+    if (end - text.data >= TAPE_BOOK_NUMBER_BYTES)
+        memcpy(to, text.data, TAPE_BOOK_NUMBER_BYTES);
+    else
+        memcpy(to, text.data, text.bytes);
 }
 
 static inline void fill_entry(struct tape_book_entry *entry, const struct tape_decimal *price,
-                              const struct tape_decimal *quantity)
+                              const struct tape_decimal *quantity, const char *end)
 {
     entry->price = price->value;
     entry->price_scale = price->scale;
     entry->price_bytes = (uint8_t)price->text.bytes;
-    copy_number(entry->price_text, price->text);
+    copy_number(entry->price_text, price->text, end);
     entry->quantity = quantity->value;
     entry->quantity_scale = quantity->scale;
     entry->quantity_bytes = (uint8_t)quantity->text.bytes;
-    copy_number(entry->quantity_text, quantity->text);
+    copy_number(entry->quantity_text, quantity->text, end);
 }
 
 /* A new run for the key alone, at place ${at}. */
@@ -229,7 +221,7 @@ static int insert(struct tape_book_side *side, size_t at, uint32_t place, int64_
 }
 
 int tape_book_side_put(struct tape_book_side *side, int64_t key, const struct tape_decimal *price,
-                       const struct tape_decimal *quantity)
+                       const struct tape_decimal *quantity, const char *end)
 {
     size_t at = 0;
     uint32_t place = 0;
@@ -238,7 +230,7 @@ int tape_book_side_put(struct tape_book_side *side, int64_t key, const struct ta
         struct tape_book_run *run = side->runs[at];
         place = find_key(run, key);
         if (place < run->count && run->keys[place] == key) {
-            fill_entry(&side->pool[run->entries[place]], price, quantity);
+            fill_entry(&side->pool[run->entries[place]], price, quantity, end);
             return 0;
         }
     }
@@ -251,7 +243,7 @@ int tape_book_side_put(struct tape_book_side *side, int64_t key, const struct ta
         give_entry(side, (uint32_t)entry);
         return TAPE_FAILED;
     }
-    fill_entry(&side->pool[entry], price, quantity);
+    fill_entry(&side->pool[entry], price, quantity, end);
     side->levels++;
     return 1;
 }

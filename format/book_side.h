@@ -52,10 +52,11 @@ struct tape_book_side {
 void tape_book_side_free(struct tape_book_side *side);
 void tape_book_side_clear(struct tape_book_side *side);
 
-/* tape_book_side_put(side, key, price, quantity): a new level, or another quantity. Both decimals
- * are valid. 1 when it is a new one, 0, or TAPE_FAILED: memory is short, nothing has changed. */
+/* tape_book_side_put(side, key, price, quantity, end): a new level, or another quantity. Both
+ * decimals are valid; bytes of their texts up to ${end} may be loaded. 1 when it is a new one, 0,
+ * or TAPE_FAILED: memory is short, nothing has changed. */
 int tape_book_side_put(struct tape_book_side *side, int64_t key, const struct tape_decimal *price,
-                       const struct tape_decimal *quantity);
+                       const struct tape_decimal *quantity, const char *end);
 
 /* tape_book_side_remove(side, key): 1, or 0 when there is no such level. */
 int tape_book_side_remove(struct tape_book_side *side, int64_t key);
