@@ -1,57 +1,562 @@
 #include "replay/source_books.h"
 
+#include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+#include <strings.h>
 
-struct tape_source_books {
-    int count;
+#include "format/event.h"
+#include "format/growing.h"
+#include "format/record.h"
+#include "replay/source.h"
+#include "replay/source_books_set.h"
+#include "replay/source_glob.h"
+
+#define SECOND_NS 1000000000ll
+
+/* How far back is looked, further each time. Where there is no depth stream in the first of them,
+ * there is none. */
+static const int64_t windows_ns[] = {600 * SECOND_NS, 2 * 3600 * SECOND_NS, 26 * 3600 * SECOND_NS,
+                                     INT64_MAX};
+enum { WINDOWS = sizeof windows_ns / sizeof *windows_ns };
+
+/* A partial depth stream's message has up to twenty levels a side; a snapshot without a name that
+ * has no more may be one. */
+enum { PARTIAL_LEVELS_MAX = 20 };
+
+/* What is known of an imported capture. Whole lines are all that it has, so that a snapshot in it
+ * has no name: it is told by its symbol, or by there being only one. */
+struct capture {
+    char symbol[64]; /* of its depth streams; "" before the first */
+    int mixed;       /* of several symbols */
 };
+
+/*
+ * Invariants: source is NULL (the books are those of no time), or gave everything before at_ns;
+ * holds = 1: held came from it after that, and is not applied. last_ordinals: of what was read of
+ * each archive. full_ns: up to there one reading went from the beginning, so that the streams'
+ * first_known_ns count for it.
+ */
+struct tape_source_books {
+    char **paths;
+    int count;
+    char *stream; /* as asked for, or NULL */
+    struct tape_source *source;
+    struct tape_message held;
+    int holds, ended, whole, damages;
+    int64_t at_ns, last_ns, full_ns;
+    int64_t last_ordinals[TAPE_SOURCE_ARCHIVES_MAX];
+    struct capture captures[TAPE_SOURCE_ARCHIVES_MAX];
+    struct tape_source_books_set set;
+    struct tape_growing payload;
+};
+
+static int short_of_memory(struct tape_error *error)
+{
+    return tape_error_set(error, TAPE_FAILED, "memory is short for the books of depth streams");
+}
+
+/* ---- messages ---- */
+
+/* "<symbol>@depth...", "<symbol>@rpiDepth..." */
+static int is_depth_name(struct tape_slice name)
+{
+    const char *at = name.bytes ? memchr(name.data, '@', name.bytes) : NULL;
+    size_t left = at ? (size_t)(name.data + name.bytes - at) : 0;
+    return (left >= 6 && memcmp(at, "@depth", 6) == 0) ||
+           (left >= 9 && memcmp(at, "@rpiDepth", 9) == 0);
+}
+
+static void apply(struct tape_source_books *books, struct tape_source_books_stream *stream,
+                  const struct tape_tick *tick, const struct tape_message *message)
+{
+    int was_known = tape_book_state(stream->book) == TAPE_BOOK_KNOWN;
+    /* A message that cannot be applied breaks its book, and the book says why. */
+    int changed = tape_book_apply(stream->book, tick, NULL) == 1;
+    int known = tape_book_state(stream->book) == TAPE_BOOK_KNOWN;
+    stream->broke = was_known ? !known : stream->broke && !known;
+    stream->archive = message->archive;
+    stream->ordinal = message->ordinal;
+    if (changed && known && message->kind == TAPE_FEED_DATA)
+        stream->doubt[0] = '\0';
+    if (known && books->whole && message->recv_ns < stream->first_known_ns)
+        stream->first_known_ns = message->recv_ns;
+}
+
+static struct tape_source_books_stream *add_stream(struct tape_source_books *books,
+                                                   struct tape_slice name, int is_diff,
+                                                   struct tape_error *error)
+{
+    struct tape_source_books_stream *stream =
+        tape_source_books_set_add(&books->set, name.data, name.bytes, is_diff);
+    if (!stream)
+        short_of_memory(error);
+    return stream;
+}
+
+static int has_many_levels(struct tape_slice list)
+{
+    struct tape_decimal price, quantity;
+    int levels = 0;
+    while (levels <= PARTIAL_LEVELS_MAX && tape_tick_next_level(&list, &price, &quantity) == 1)
+        levels++;
+    return levels > PARTIAL_LEVELS_MAX;
+}
+
+static size_t symbol_bytes(const char *name, size_t bytes)
+{
+    const char *at = memchr(name, '@', bytes);
+    return at ? (size_t)(at - name) : bytes;
+}
+
+static int is_of_symbol(const struct tape_source_books_stream *stream, const char *symbol,
+                        size_t bytes)
+{
+    return symbol_bytes(stream->name, strlen(stream->name)) == bytes &&
+           strncasecmp(stream->name, symbol, bytes) == 0;
+}
+
+/* Notes the symbol of a line of a capture. When it is a second one, whatever was applied without a
+ * name may have been the other's. */
+static void note_symbol(struct tape_source_books *books, int archive, struct tape_slice name)
+{
+    struct capture *capture = &books->captures[archive];
+    size_t bytes = symbol_bytes(name.data, name.bytes);
+    if (capture->mixed)
+        return;
+    if (!capture->symbol[0] && bytes < sizeof capture->symbol) {
+        memcpy(capture->symbol, name.data, bytes);
+        capture->symbol[bytes] = '\0';
+    }
+    if (strlen(capture->symbol) == bytes && memcmp(capture->symbol, name.data, bytes) == 0)
+        return;
+    capture->mixed = 1;
+    for (size_t i = 0; i < books->set.count; i++) {
+        struct tape_source_books_stream *stream = books->set.streams[i];
+        if (stream->guessed && stream->archive == archive)
+            tape_book_reset(stream->book, "the capture's snapshots do not tell whose they are");
+        stream->guessed = 0;
+    }
+}
+
+/* A line {"lastUpdateId":...} of a capture. */
+static void take_nameless(struct tape_source_books *books, const struct tape_message *message)
+{
+    static const char start[] = "{\"lastUpdateId\":";
+    const struct capture *capture = &books->captures[message->archive];
+    struct tape_tick tick;
+    if (message->payload.bytes < sizeof start ||
+        memcmp(message->payload.data, start, sizeof start - 1) != 0 ||
+        !tape_source_tick(message, &tick) || tick.kind != TAPE_TICK_DEPTH_SNAPSHOT ||
+        (!has_many_levels(tick.bids) && !has_many_levels(tick.asks)))
+        return;
+    struct tape_slice symbol = tick.symbol;
+    if (!symbol.bytes && !capture->mixed)
+        symbol = (struct tape_slice){capture->symbol, strlen(capture->symbol)};
+    for (size_t i = 0; symbol.bytes && i < books->set.count; i++) {
+        struct tape_source_books_stream *stream = books->set.streams[i];
+        if (!stream->is_diff || !stream->met || stream->archive != message->archive ||
+            !is_of_symbol(stream, symbol.data, symbol.bytes))
+            continue;
+        stream->guessed |= !tick.symbol.bytes;
+        apply(books, stream, &tick, message);
+    }
+}
+
+static int take_data(struct tape_source_books *books, const struct tape_message *message,
+                     struct tape_error *error)
+{
+    struct tape_tick tick;
+    int imported = message->flags & TAPE_RECORD_FLAG_IMPORTED;
+    if (!is_depth_name(message->stream)) {
+        if (imported && !message->stream.bytes)
+            take_nameless(books, message);
+        return 0;
+    }
+    if (imported)
+        note_symbol(books, message->archive, message->stream);
+    if (books->stream &&
+        !tape_source_glob_match(books->stream, message->stream.data, message->stream.bytes))
+        return 0;
+    if (!tape_source_tick(message, &tick) ||
+        (tick.kind != TAPE_TICK_DEPTH && tick.kind != TAPE_TICK_DEPTH_SNAPSHOT))
+        return 0;
+    struct tape_source_books_stream *stream =
+        add_stream(books, message->stream, tick.kind == TAPE_TICK_DEPTH, error);
+    if (!stream)
+        return TAPE_FAILED;
+    tape_source_books_set_carry(stream, message->archive, message->connection);
+    apply(books, stream, &tick, message);
+    return 0;
+}
+
+/* ---- events ---- */
+
+/* A line of JSON, then the HTTP body. */
+static int take_snapshot(struct tape_source_books *books, const struct tape_message *message,
+                         struct tape_error *error)
+{
+    struct tape_slice body = message->payload;
+    const char *newline = body.bytes ? memchr(body.data, '\n', body.bytes) : NULL;
+    struct tape_tick tick;
+    int status = 0;
+    if (!newline)
+        return 0;
+    struct tape_event *line = tape_event_read(body.data, (size_t)(newline - body.data));
+    const char *text = line ? tape_event_text(line, "stream") : NULL;
+    struct tape_slice name = {text, text ? strlen(text) : 0};
+    body.bytes -= (size_t)(newline + 1 - body.data);
+    body.data = newline + 1;
+    if (is_depth_name(name) && tape_event_number(line, "status", 0) == 200 &&
+        (!books->stream || tape_source_glob_match(books->stream, name.data, name.bytes)) &&
+        tape_tick_decode(body.data, body.bytes, &tick) && tick.kind == TAPE_TICK_DEPTH_SNAPSHOT) {
+        struct tape_source_books_stream *stream = add_stream(books, name, 1, error);
+        status = stream ? 0 : TAPE_FAILED;
+        if (stream && stream->is_diff)
+            apply(books, stream, &tick, message);
+    }
+    tape_event_free(line);
+    return status;
+}
+
+static void take_note(struct tape_source_books *books, const struct tape_message *message)
+{
+    struct tape_event *note = tape_event_read(message->payload.data, message->payload.bytes);
+    const char *kind = note ? tape_event_text(note, "kind") : NULL;
+    if (kind && strcmp(kind, "gap") == 0)
+        tape_source_books_set_lose(&books->set, message->archive, 0,
+                                   "the recording has a gap, and no update has come since");
+    tape_event_free(note);
+}
+
+static int take_event(struct tape_source_books *books, const struct tape_message *message,
+                      struct tape_error *error)
+{
+    switch (message->record_kind) {
+    case TAPE_RECORD_SNAPSHOT:
+        return take_snapshot(books, message, error);
+    case TAPE_RECORD_NOTE:
+        take_note(books, message);
+        return 0;
+    case TAPE_RECORD_CONNECTION_CLOSE:
+        if (message->connection)
+            tape_source_books_set_lose(&books->set, message->archive, message->connection,
+                                       "its connection ended, and no update has come since");
+        return 0;
+    case TAPE_RECORD_SESSION_START:
+    case TAPE_RECORD_SESSION_END:
+        tape_source_books_set_lose(&books->set, message->archive, 0,
+                                   "its recorder ended, and no update has come since");
+        return 0;
+    default:
+        return 0;
+    }
+}
+
+/* ---- reading ---- */
+
+/* Places of the archive that could not be read since the last time. */
+static void note_damages(struct tape_source_books *books)
+{
+    int damages = tape_source_damages(books->source);
+    for (; books->damages < damages; books->damages++) {
+        struct tape_source_damage damage;
+        /* Of those that are too many to be kept nobody knows where they are: in all archives. */
+        int told = tape_source_damage(books->source, books->damages, &damage);
+        for (int i = told ? damage.archive : 0; i <= (told ? damage.archive : books->count - 1);
+             i++)
+            tape_source_books_set_lose(
+                &books->set, i, 0,
+                "a part of the recording is damaged, and no update has come since");
+    }
+}
+
+static int take(struct tape_source_books *books, const struct tape_message *message,
+                struct tape_error *error)
+{
+    int64_t *last = &books->last_ordinals[message->archive];
+    if ((int64_t)message->ordinal <= *last)
+        return 0; /* read again after the end */
+    *last = (int64_t)message->ordinal;
+    books->last_ns = message->recv_ns;
+    if (message->kind == TAPE_FEED_DATA)
+        return take_data(books, message, error);
+    return message->kind == TAPE_FEED_EVENT ? take_event(books, message, error) : 0;
+}
+
+/* Everything before the first message that is not before at_ns. 0 or a status. */
+static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tape_error *error)
+{
+    int got = books->holds;
+    if (!got)
+        got = tape_source_next(books->source, &books->held, error);
+    for (; got == 1; got = tape_source_next(books->source, &books->held, error)) {
+        note_damages(books);
+        books->holds = books->held.recv_ns >= at_ns &&
+                       (int64_t)books->held.ordinal > books->last_ordinals[books->held.archive];
+        if (books->holds)
+            break;
+        int status = take(books, &books->held, error);
+        if (status < 0)
+            return status;
+    }
+    if (got < 0)
+        return got;
+    if (got == 0)
+        note_damages(books);
+    books->ended = got == 0;
+    books->at_ns = at_ns;
+    return 0;
+}
+
+/* ---- looking backwards ---- */
+
+static void close_source(struct tape_source_books *books)
+{
+    tape_source_close(books->source);
+    books->source = NULL;
+    books->holds = books->ended = 0;
+}
+
+/* Begins anew at from_ns; INT64_MIN: at the beginning. */
+static int begin(struct tape_source_books *books, int64_t from_ns, struct tape_error *error)
+{
+    static const struct tape_source_options options = {
+        .stream = "*@depth*,*@rpiDepth*,", /* and, behind the comma, what has no name */
+        .events = 1,
+        .state = -1,
+        .duplicates = 1, /* books pass over what comes twice */
+    };
+    close_source(books);
+    tape_source_books_set_restart(&books->set);
+    for (int i = 0; i < TAPE_SOURCE_ARCHIVES_MAX; i++)
+        books->last_ordinals[i] = -1;
+    books->damages = 0;
+    books->whole = from_ns == INT64_MIN;
+    books->source =
+        tape_source_open_all((const char *const *)books->paths, books->count, &options, error);
+    if (!books->source)
+        return error->status;
+    return books->whole ? 0 : tape_source_seek(books->source, from_ns, error);
+}
+
+/* Whether a longer look backwards could make more of the books known. */
+static int wants_more(const struct tape_source_books *books)
+{
+    for (size_t i = 0; i < books->set.count; i++) {
+        const struct tape_source_books_stream *stream = books->set.streams[i];
+        int hopeless = stream->broke ||
+                       (books->at_ns <= books->full_ns && stream->first_known_ns > books->at_ns);
+        if (stream->met && stream->is_diff && !hopeless &&
+            tape_book_state(stream->book) != TAPE_BOOK_KNOWN)
+            return 1;
+    }
+    return 0;
+}
+
+static int look_back(struct tape_source_books *books, int64_t at_ns, struct tape_error *error)
+{
+    for (int i = 0; i < WINDOWS; i++) {
+        int64_t from_ns;
+        if (windows_ns[i] == INT64_MAX || __builtin_sub_overflow(at_ns, windows_ns[i], &from_ns))
+            from_ns = INT64_MIN;
+        int status = begin(books, from_ns, error);
+        if (status == 0)
+            status = read_up_to(books, at_ns, error);
+        if (status < 0)
+            return status;
+        if (books->whole && at_ns > books->full_ns)
+            books->full_ns = at_ns;
+        if (books->whole || !wants_more(books))
+            return 0;
+    }
+    return 0;
+}
+
+/* ---- from outside ---- */
+
+int tape_source_books_advance(struct tape_source_books *books, int64_t at_ns,
+                              struct tape_error *error)
+{
+    struct tape_error local;
+    int status = 0;
+    if (!error)
+        error = &local;
+    if (!books->source || at_ns < books->at_ns) {
+        status = look_back(books, at_ns, error);
+    } else {
+        /* More may have been recorded since. */
+        if (books->ended && at_ns > books->at_ns)
+            status = tape_source_seek(books->source, books->last_ns, error);
+        if (status == 0)
+            status = read_up_to(books, at_ns, error);
+        if (status == 0 && books->whole && at_ns > books->full_ns)
+            books->full_ns = at_ns;
+    }
+    if (status < 0) {
+        close_source(books);
+        tape_source_books_set_restart(&books->set);
+        tape_error_wrap(error, "the books of depth streams");
+    }
+    return status;
+}
+
+static int copy_arguments(struct tape_source_books *books, const char *const *paths, int count,
+                          const char *stream)
+{
+    books->paths = calloc((size_t)count, sizeof *books->paths);
+    for (int i = 0; books->paths && i < count; i++) {
+        books->paths[i] = strdup(paths[i]);
+        if (!books->paths[i])
+            return 0;
+        books->count++;
+    }
+    books->stream = stream ? strdup(stream) : NULL;
+    return books->paths && (books->stream || !stream);
+}
 
 struct tape_source_books *tape_source_books_build(const char *const *paths, int count,
                                                   const char *stream, int64_t at_ns,
                                                   struct tape_error *error)
 {
-    (void)paths, (void)count, (void)stream, (void)at_ns;
+    if (count < 1 || count > TAPE_SOURCE_ARCHIVES_MAX) {
+        tape_error_set(error, TAPE_USAGE, "books are of 1 to %d archives, not %d",
+                       TAPE_SOURCE_ARCHIVES_MAX, count);
+        return NULL;
+    }
     struct tape_source_books *books = calloc(1, sizeof *books);
-    if (!books)
-        tape_error_set(error, TAPE_FAILED, "memory is short");
+    if (!books || !copy_arguments(books, paths, count, stream)) {
+        short_of_memory(error);
+        tape_source_books_free(books);
+        return NULL;
+    }
+    books->full_ns = INT64_MIN;
+    if (tape_source_books_advance(books, at_ns, error) < 0) {
+        tape_source_books_free(books);
+        return NULL;
+    }
     return books;
 }
 
 void tape_source_books_free(struct tape_source_books *books)
 {
+    if (!books)
+        return;
+    close_source(books);
+    tape_source_books_set_free(&books->set);
+    for (int i = 0; i < books->count; i++)
+        free(books->paths[i]);
+    free(books->paths);
+    free(books->stream);
+    free(books->payload.bytes);
     free(books);
 }
 
-int tape_source_books_advance(struct tape_source_books *books, int64_t at_ns,
-                              struct tape_error *error)
-{
-    (void)books, (void)at_ns, (void)error;
-    return 0;
-}
+/* ---- what they are ---- */
 
 int tape_source_books_count(const struct tape_source_books *books)
 {
-    return books->count;
+    int count = 0;
+    for (size_t i = 0; i < books->set.count; i++)
+        count += books->set.streams[i]->met;
+    return count;
+}
+
+static const struct tape_source_books_stream *find_index(const struct tape_source_books *books,
+                                                         int index)
+{
+    for (size_t i = 0; index >= 0 && i < books->set.count; i++)
+        if (books->set.streams[i]->met && index-- == 0)
+            return books->set.streams[i];
+    return NULL;
+}
+
+/* {"state":true, and the rest of what REST would answer. */
+static void put_known(struct tape_growing *payload, const struct tape_book *book)
+{
+    static const char head[] = "{\"state\":true,";
+    int64_t bytes = tape_book_print(book, 0, NULL, 0);
+    char *to = (char *)tape_growing_reserve(payload, sizeof head + (size_t)bytes);
+    if (!to)
+        return;
+    /* The head stands in the place of the brace, which is put back under it. */
+    tape_book_print(book, 0, to + sizeof head - 2, (size_t)bytes);
+    memcpy(to, head, sizeof head - 1);
+    payload->length += sizeof head - 2 + (size_t)bytes;
+}
+
+static void put_unknown(struct tape_growing *payload, const char *cause)
+{
+    char text[1024];
+    struct tape_event_writer event;
+    tape_event_begin(&event, text, sizeof text);
+    tape_event_put_bool(&event, "state", 1);
+    tape_event_put_bool(&event, "known", 0);
+    tape_event_put_text(&event, "cause", cause);
+    tape_growing_put(payload, text, tape_event_end(&event));
 }
 
 int tape_source_books_message(struct tape_source_books *books, int index,
                               struct tape_message *message, struct tape_error *error)
 {
-    (void)books, (void)index, (void)message, (void)error;
-    return 0;
+    const struct tape_source_books_stream *stream = find_index(books, index);
+    if (!stream)
+        return 0;
+    const char *cause = tape_source_books_set_cause(stream);
+    books->payload.length = 0;
+    books->payload.failed = 0;
+    if (*cause)
+        put_unknown(&books->payload, cause);
+    else
+        put_known(&books->payload, stream->book);
+    if (books->payload.failed)
+        return short_of_memory(error);
+    *message = (struct tape_message){
+        .ordinal = stream->ordinal,
+        .first_ordinal = stream->ordinal,
+        .recv_ns = books->at_ns,
+        .replay_ns = books->at_ns,
+        .kind = TAPE_FEED_STATE,
+        .archive = (uint16_t)stream->archive,
+        .payload = {(const char *)books->payload.bytes, books->payload.length},
+        .stream = {stream->name, strlen(stream->name)},
+    };
+    return 1;
+}
+
+/* The book and why it is not known. */
+static const struct tape_book *tell(const struct tape_source_books_stream *stream,
+                                    const char **cause)
+{
+    static const char not_met[] = "no such depth stream was recorded at that time";
+    const char *why = stream ? tape_source_books_set_cause(stream) : not_met;
+    if (cause)
+        *cause = why;
+    return stream && !*why ? stream->book : NULL;
 }
 
 const struct tape_book *tape_source_books_book(const struct tape_source_books *books,
                                                const char *stream, const char **cause)
 {
-    (void)books, (void)stream;
-    if (cause)
-        *cause = "books are not rebuilt yet";
-    return NULL;
+    for (size_t i = 0; i < books->set.count; i++)
+        if (books->set.streams[i]->met && strcmp(books->set.streams[i]->name, stream) == 0)
+            return tell(books->set.streams[i], cause);
+    return tell(NULL, cause);
 }
 
 const struct tape_book *tape_source_books_symbol(const struct tape_source_books *books,
                                                  const char *symbol, const char **cause)
 {
-    return tape_source_books_book(books, symbol, cause);
+    const struct tape_source_books_stream *best = NULL;
+    for (size_t i = 0; i < books->set.count; i++) {
+        const struct tape_source_books_stream *stream = books->set.streams[i];
+        if (!stream->met || !stream->is_diff || !is_of_symbol(stream, symbol, strlen(symbol)) ||
+            strncmp(stream->name + strlen(symbol), "@depth", 6) != 0)
+            continue;
+        int known = !*tape_source_books_set_cause(stream);
+        if (!best || (known && (*tape_source_books_set_cause(best) ||
+                                tape_book_last_id(stream->book) > tape_book_last_id(best->book))))
+            best = stream;
+    }
+    return tell(best, cause);
 }

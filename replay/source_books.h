@@ -19,9 +19,14 @@ struct tape_source_books; /* opaque; one thread */
  * tape_source_books_build(paths, count, stream, at_ns, error): the books as they were when the
  * first message with recv_ns >= at_ns came: all messages before it, in the order of
  * tape_source_next(), are in them. stream: as in tape_source_options, NULL for all; it selects
- * among the depth streams. Reads backwards in growing steps until each depth stream that it met is
- * known, or the recording begins. NULL on failure. Paths and stream are not kept by the caller's
- * pointer.
+ * among the depth streams. Looks backwards in growing steps (10 min, 2 h, 26 h, all of it) until
+ * each diff stream that it met is known; a stream of which nothing came in the last step that was
+ * read is not met. NULL on failure. Keeps copies of paths and stream.
+ *
+ * A book is known only while its updates are known to be whole: its connection ended, its recorder
+ * did, or a place of the recording is damaged: then it is not, until an update comes that follows
+ * on (nothing was lost) or a new snapshot. Whoever asks often keeps one of these and advances it: a
+ * backward search remembers what a search from the beginning has found to be never known.
  */
 struct tape_source_books *tape_source_books_build(const char *const *paths, int count,
                                                   const char *stream, int64_t at_ns,
@@ -41,8 +46,8 @@ int tape_source_books_count(const struct tape_source_books *books);
  * tape_source_books_message(books, index, message, error): 1 with the message of kind STATE of the
  * ${index}th of them (by name), borrowed until the next call; 0 past the last; negative: memory is
  * short. Its payload is {"state":true,"lastUpdateId":N,"E":ms,"T":ms,"bids":[..],"asks":[..]} or
- * {"state":true,"known":false,"cause":"..."}; stream is its name; archive, ordinal and recv_ns are
- * of the last message that is in it; replay_ns is the time asked for; frame is empty.
+ * {"state":true,"known":false,"cause":"..."}; stream is its name; archive and ordinal are of the
+ * last message that is in it; recv_ns and replay_ns are the time asked for; frame is empty.
  */
 int tape_source_books_message(struct tape_source_books *books, int index,
                               struct tape_message *message, struct tape_error *error);
