@@ -24,12 +24,12 @@ LINK      = $(CC) $(CFLAGS) $(SANITIZE) $(LDFLAGS) -pthread
 
 LIBS_FORMAT := -lzstd -lsqlite3 -lcjson -lm
 LIBS_RECORD := -lssl -lcrypto $(LIBS_FORMAT)
-LIBS_REPLAY := -lcrypto $(LIBS_FORMAT)
+LIBS_REPLAY := -lssl -lcrypto $(LIBS_FORMAT)
 
 FORMAT_C  := $(wildcard format/*.c)
 RECORD_C  := $(wildcard record/*.c)
 REPLAY_C  := $(wildcard replay/*.c)
-SOURCE_C  := $(wildcard replay/source*.c replay/reel*.c)
+SOURCE_C  := $(wildcard replay/source*.c replay/reel*.c) replay/lateness.c
 SANITIZE  ?=
 UNIT_C    := $(wildcard tests/unit/*_test.c)
 PART_C    := $(wildcard tests/part/*.c)
@@ -100,6 +100,11 @@ room_of       = $(if $(wildcard record/$(1).c),$(RECORD_PARTS),$(if $(wildcard r
 $(BUILD)/tests/unit/%_test: tests/unit/%_test.c $(LIB_A) $(RECORD_PARTS) $(REPLAY_PARTS)
 	@mkdir -p $(@D)
 	$(COMPILE) $(LDFLAGS) -o $@ $< $(call room_of,$*) $(LIB_A) -lcmocka $(LIBS_RECORD)
+
+# What the player's network side does is tested with a server of its own.
+$(BUILD)/tests/part/echo_server: tests/part/echo_server.c $(LIB_A) $(REPLAY_PARTS)
+	@mkdir -p $(@D)
+	$(COMPILE) $(LDFLAGS) -o $@ $< $(REPLAY_PARTS) $(LIB_A) $(LIBS_REPLAY)
 
 $(BUILD)/tests/part/%: tests/part/%.c $(LIB_A) $(RECORD_PARTS)
 	@mkdir -p $(@D)

@@ -1,34 +1,101 @@
 #include "replay/source.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "replay/reel.h"
+#include "replay/source_ahead.h"
+#include "replay/source_duplicates.h"
+#include "replay/source_merge.h"
+#include "replay/source_start.h"
 
-/* Invariant: reel is open. */
+/*
+ * Invariants: direct is the only reel where nothing stands between it and the caller: no duplicates
+ * are removed, the order is that of receipt, and no books are due; else NULL. Any stage but merge
+ * may be NULL.
+ */
 struct tape_source {
-    struct tape_reel *reel;
+    struct tape_reel *direct;
     int64_t now_ns;
+    struct tape_source_merge *merge;
+    struct tape_source_duplicates *duplicates;
+    struct tape_source_ahead *ahead;
+    struct tape_source_start *start; /* the books at a start in the middle */
+    int ended;                       /* with ahead: nothing more comes from the stages before it */
 };
+
+/* ---- opening ---- */
+
+static int check(int count, const struct tape_source_options *options, struct tape_error *error)
+{
+    if (count < 1)
+        return tape_error_set(error, TAPE_USAGE, "no archive to read from");
+    if (count > TAPE_SOURCE_ARCHIVES_MAX)
+        return tape_error_set(error, TAPE_USAGE, "%d archives: %d can be read as one", count,
+                              TAPE_SOURCE_ARCHIVES_MAX);
+    if (!options || !options->follow)
+        return 0;
+    if (count > 1)
+        return tape_error_set(error, TAPE_USAGE,
+                              "%d archives: only one at a time can be followed live", count);
+    if (options->order == TAPE_SOURCE_ORDER_EVENT)
+        return tape_error_set(error, TAPE_USAGE,
+                              "order by event time looks ahead: it cannot follow a live archive");
+    return 0;
+}
+
+/* The one reel, when it may be asked directly. */
+static void choose_direct(struct tape_source *source)
+{
+    int bare = !source->duplicates && !source->ahead &&
+               (!source->start || !tape_source_start_is_due(source->start));
+    source->direct = bare ? tape_source_merge_only(source->merge) : NULL;
+}
+
+static int open_stages(struct tape_source *source, const char *const *paths, int count,
+                       const struct tape_source_options *options, struct tape_error *error)
+{
+    source->merge = tape_source_merge_open(paths, count, options, error);
+    if (!source->merge)
+        return 0;
+    if (options->duplicates < 0 || (options->duplicates == 0 && count > 1)) {
+        source->duplicates = tape_source_duplicates_new(options->duplicates < 0,
+                                                        &tape_source_duplicates_default, error);
+        if (!source->duplicates)
+            return 0;
+    }
+    if (options->order == TAPE_SOURCE_ORDER_EVENT) {
+        source->ahead = tape_source_ahead_new(&tape_source_ahead_default, error);
+        if (!source->ahead)
+            return 0;
+    }
+    if (options->state >= 0) {
+        source->start = tape_source_start_new(paths, count, options, error);
+        if (!source->start)
+            return 0;
+    }
+    return 1;
+}
 
 struct tape_source *tape_source_open_all(const char *const *paths, int count,
                                          const struct tape_source_options *options,
                                          struct tape_error *error)
 {
-    if (count != 1) {
-        tape_error_set(error, TAPE_USAGE, "one archive at a time");
+    static const struct tape_source_options all;
+    if (check(count, options, error) < 0)
         return NULL;
-    }
     struct tape_source *source = calloc(1, sizeof *source);
     if (!source) {
         tape_error_set(error, TAPE_FAILED, "out of memory");
         return NULL;
     }
     source->now_ns = INT64_MIN;
-    source->reel = tape_reel_open(paths[0], options, error);
-    if (source->reel)
-        return source;
-    free(source);
-    return NULL;
+    if (!open_stages(source, paths, count, options ? options : &all, error)) {
+        tape_source_close(source);
+        return NULL;
+    }
+    choose_direct(source);
+    return source;
 }
 
 struct tape_source *tape_source_open(const char *path, const struct tape_source_options *options,
@@ -41,36 +108,107 @@ void tape_source_close(struct tape_source *source)
 {
     if (!source)
         return;
-    tape_reel_close(source->reel);
+    tape_source_merge_close(source->merge);
+    tape_source_duplicates_free(source->duplicates);
+    tape_source_ahead_free(source->ahead);
+    tape_source_start_free(source->start);
     free(source);
 }
 
-static int give(struct tape_source *source, struct tape_message *message, int got)
+/* ---- messages ---- */
+
+/* Of the archives, without what is given before them. */
+static int next_received(struct tape_source *source, int waits, struct tape_message **message,
+                         struct tape_error *error)
 {
-    if (got != 1)
-        return got;
+    for (;;) {
+        int got = tape_source_merge_next(source->merge, waits, message, error);
+        if (got != 1 || !source->duplicates)
+            return got;
+        got = tape_source_duplicates_take(source->duplicates, *message, error);
+        if (got != 0)
+            return got;
+    }
+}
+
+static int next_in_order(struct tape_source *source, int waits, struct tape_message **message,
+                         struct tape_error *error)
+{
+    while (!source->ended && tape_source_ahead_wants(source->ahead)) {
+        int got = next_received(source, waits, message, error);
+        if (got == 0)
+            source->ended = 1;
+        else if (got != 1)
+            return got;
+        else if ((got = tape_source_ahead_put(source->ahead, *message, error)) < 0)
+            return got;
+    }
+    return tape_source_merge_stopped(source->merge)
+               ? 0
+               : tape_source_ahead_take(source->ahead, message);
+}
+
+static int next_staged(struct tape_source *source, int waits, struct tape_message *to,
+                       struct tape_error *error)
+{
+    struct tape_message *message;
+    if (source->start && tape_source_start_is_due(source->start)) {
+        int got = tape_source_merge_stopped(source->merge)
+                      ? 0
+                      : tape_source_start_next(source->start, to, error);
+        if (got != 0) {
+            if (got == 1)
+                source->now_ns = to->replay_ns;
+            return got;
+        }
+        choose_direct(source);
+    }
+    int got = source->ahead ? next_in_order(source, waits, &message, error)
+                            : next_received(source, waits, &message, error);
+    if (got == 1)
+        *to = *message;
+    return got;
+}
+
+static inline void set_clock(struct tape_source *source, struct tape_message *message)
+{
     if (message->recv_ns > source->now_ns)
         source->now_ns = message->recv_ns;
     message->replay_ns = source->now_ns;
-    return 1;
 }
 
 int tape_source_next(struct tape_source *source, struct tape_message *message,
                      struct tape_error *error)
 {
-    return give(source, message, tape_reel_next(source->reel, message, error));
+    int got = source->direct ? tape_reel_next(source->direct, message, error)
+                             : next_staged(source, 1, message, error);
+    if (got == 1)
+        set_clock(source, message);
+    return got;
 }
 
 int tape_source_try(struct tape_source *source, struct tape_message *message,
                     struct tape_error *error)
 {
-    return give(source, message, tape_reel_try(source->reel, message, error));
+    int got = source->direct ? tape_reel_try(source->direct, message, error)
+                             : next_staged(source, 0, message, error);
+    if (got == 1)
+        set_clock(source, message);
+    return got;
 }
 
 int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error)
 {
     source->now_ns = INT64_MIN;
-    return tape_reel_seek(source->reel, ns, error);
+    source->ended = 0;
+    if (source->duplicates)
+        tape_source_duplicates_reset(source->duplicates);
+    if (source->ahead)
+        tape_source_ahead_reset(source->ahead);
+    if (source->start)
+        tape_source_start_seek(source->start, ns);
+    choose_direct(source);
+    return tape_source_merge_seek(source->merge, ns, error);
 }
 
 int64_t tape_source_now(const struct tape_source *source)
@@ -83,29 +221,32 @@ int tape_source_tick(const struct tape_message *message, struct tape_tick *tick)
     return tape_tick_decode(message->payload.data, message->payload.bytes, tick);
 }
 
+/* ---- what came of it ---- */
+
 int tape_source_damages(const struct tape_source *source)
 {
-    return tape_reel_damages(source->reel);
+    return tape_source_merge_damages(source->merge);
 }
 
 int tape_source_damage(const struct tape_source *source, int index,
                        struct tape_source_damage *damage)
 {
-    return tape_reel_damage(source->reel, index, damage);
+    return tape_source_merge_damage(source->merge, index, damage);
 }
 
 void tape_source_read_state(const struct tape_source *source, struct tape_source_state *state)
 {
-    tape_reel_read_state(source->reel, state);
+    tape_source_merge_read_state(source->merge, state);
+    if (source->ahead)
+        state->event_late = tape_source_ahead_late(source->ahead);
 }
 
 int tape_source_share(const struct tape_source *source, int index, struct tape_source_share *share)
 {
-    (void)source, (void)index, (void)share;
-    return 0;
+    return source->duplicates ? tape_source_duplicates_share(source->duplicates, index, share) : 0;
 }
 
 void tape_source_stop(struct tape_source *source)
 {
-    tape_reel_stop(source->reel);
+    tape_source_merge_stop(source->merge);
 }

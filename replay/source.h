@@ -109,23 +109,35 @@ struct tape_source_state {
                               archive */
     int recorder_alive;
     uint64_t blocks_read; /* of the segments: those that had to be decompressed */
+    uint64_t event_late;  /* order event: came when a later event had been given */
 };
 void tape_source_read_state(const struct tape_source *source, struct tape_source_state *state);
 
-/* What came of one stream in one archive, where duplicates are removed. */
+/*
+ * What came of one stream in one archive, where duplicates are removed. A message is a duplicate
+ * when it has the stream, the sequence id (where the venue gives one) and, but for the wrapper, all
+ * bytes of one that was given within the last 60 s of replay time (5 s where there is no id: there
+ * the k-th of equal bytes in one archive is the k-th in the other), and did not come by the same
+ * way: an archive, or with an id (and always with duplicates -1) a connection. Memory for that ends
+ * at a million messages or 128 MiB: what came before is then forgotten earlier.
+ */
 struct tape_source_share {
-    const char *stream; /* borrowed until the next call on the source */
+    const char *stream; /* the wrapper's name, or symbol@event of messages without a wrapper, or "";
+                           borrowed until the next call on the source; cut to 255 bytes; those after
+                           the first 16,384 are counted as "(others)" */
     int archive;
     uint64_t given;     /* arrived here first */
-    uint64_t late;      /* arrived elsewhere first, here later */
+    uint64_t late;      /* arrived elsewhere first, here later: removed */
     uint64_t missed;    /* given from elsewhere, never seen here between its own first and last */
-    uint64_t unmatched; /* of a stream whose messages cannot be told apart: given without a check */
-    int64_t late_p50_ns, late_p99_ns, late_max_ns; /* of the late ones, behind the first arrival */
+    uint64_t unmatched; /* of those given: forgotten early, or not looked for, for want of memory: a
+                           later copy of it would be given, too */
+    uint64_t differing; /* of those given: the same id had come from elsewhere with other bytes */
+    int64_t late_p50_ns, late_p99_ns, late_max_ns; /* of the late ones, behind the first arrival;
+                                                      quantiles are at most 6 % too high */
 };
 
 /* tape_source_share(source, index, share): 1 with the ${index}th row (streams by name, then
- * archives), or 0 past the last. What is not decided yet is in none of them: complete at the end.
- */
+ * archives), or 0 past the last. Of what was given since the start or the last seek. */
 int tape_source_share(const struct tape_source *source, int index, struct tape_source_share *share);
 
 /* tape_source_stop(source): makes a waiting next() return 0. Async-signal-safe; any thread. */

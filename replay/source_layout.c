@@ -69,12 +69,14 @@
     X(tape_source_state, next_ordinal)                                                             \
     X(tape_source_state, recorder_alive)                                                           \
     X(tape_source_state, blocks_read)                                                              \
+    X(tape_source_state, event_late)                                                               \
     X(tape_source_share, stream)                                                                   \
     X(tape_source_share, archive)                                                                  \
     X(tape_source_share, given)                                                                    \
     X(tape_source_share, late)                                                                     \
     X(tape_source_share, missed)                                                                   \
     X(tape_source_share, unmatched)                                                                \
+    X(tape_source_share, differing)                                                                \
     X(tape_source_share, late_p50_ns)                                                              \
     X(tape_source_share, late_p99_ns)                                                              \
     X(tape_source_share, late_max_ns)                                                              \
