@@ -13,8 +13,9 @@
 #include "replay/timespec.h"
 
 enum { OUTPUT_MARKS = 8192 }; /* messages in one buffer at most: bounds what a flush delays */
-#define OUTPUT_LATE_NS 1000000ll
-#define OUTPUT_SLOW_NS 100000ll
+#define OUTPUT_STATE_ORDINAL UINT64_MAX /* in a mark: the state of a book */
+#define OUTPUT_LATE_NS       1000000ll
+#define OUTPUT_SLOW_NS       100000ll
 
 /* A message in the buffer: where its bytes end, and what the totals want to know of it. */
 struct output_mark {
@@ -101,6 +102,8 @@ int tape_output_wants(const struct tape_output *output, const struct tape_messag
 {
     int received = message->kind == TAPE_FEED_DATA || message->kind == TAPE_FEED_ACK ||
                    message->kind == TAPE_FEED_REFUSAL;
+    if (message->kind == TAPE_FEED_STATE)
+        return 1;
     if (output->options.format == TAPE_OUTPUT_NDJSON)
         return received || output->options.all;
     if (output->options.format == TAPE_OUTPUT_HFT)
@@ -112,12 +115,16 @@ int tape_output_wants(const struct tape_output *output, const struct tape_messag
 static void count_mark(struct tape_output *output, const struct output_mark *mark, int64_t now_ns)
 {
     struct tape_output_totals *totals = &output->totals;
-    if (totals->messages++ == 0) {
-        totals->first_ordinal = mark->ordinal;
-        totals->first_recv_ns = mark->recv_ns;
+    if (mark->ordinal == OUTPUT_STATE_ORDINAL) {
+        totals->state_messages++;
+    } else {
+        if (totals->messages++ == 0) {
+            totals->first_ordinal = mark->ordinal;
+            totals->first_recv_ns = mark->recv_ns;
+        }
+        totals->last_ordinal = mark->ordinal;
+        totals->last_recv_ns = mark->recv_ns;
     }
-    totals->last_ordinal = mark->ordinal;
-    totals->last_recv_ns = mark->recv_ns;
     if (mark->due_ns == TAPE_OUTPUT_NO_DUE)
         return;
     int64_t late_ns = now_ns > mark->due_ns ? now_ns - mark->due_ns : 0;
@@ -292,7 +299,8 @@ static int put_hft(struct tape_output *output, const struct tape_message *messag
     char *to = room_for(output, 32, error);
     if (!to)
         return TAPE_FAILED;
-    size_t bytes = put_ns(to, message->recv_ns);
+    int is_state = message->kind == TAPE_FEED_STATE;
+    size_t bytes = put_ns(to, is_state ? message->replay_ns : message->recv_ns);
     to[bytes] = ' ';
     output->used += bytes + 1;
     return put_payload_line(output, message, error);
@@ -414,6 +422,10 @@ static int put_ndjson_head(struct tape_output *output, const struct tape_message
     to += put_decimal(to, message->ordinal);
     to = append(to, "\",\"connection\":");
     to += put_decimal(to, message->connection);
+    if (output->options.several) {
+        to = append(to, ",\"archive\":");
+        to += put_decimal(to, message->archive);
+    }
     to = append(to, ",\"kind\":\"");
     to = append(to, tape_feed_kind_word(message->kind));
     *to++ = '"';
@@ -426,6 +438,11 @@ static int put_ndjson_head(struct tape_output *output, const struct tape_message
     if (message->kind == TAPE_FEED_CLOSE) {
         to = append(to, ",\"close_code\":");
         to += put_decimal(to, message->close_code);
+    }
+    if (message->kind == TAPE_FEED_STATE) {
+        to = append(to, ",\"replay_ns\":\"");
+        to += put_ns(to, message->replay_ns);
+        *to++ = '"';
     }
     if (message->outgoing)
         to = append(to, ",\"outgoing\":true");
@@ -518,7 +535,7 @@ int tape_output_put(struct tape_output *output, const struct tape_message *messa
         return error->status;
     output->marks[output->marks_used++] = (struct output_mark){
         .end = output->used,
-        .ordinal = message->ordinal,
+        .ordinal = message->kind == TAPE_FEED_STATE ? OUTPUT_STATE_ORDINAL : message->ordinal,
         .recv_ns = message->recv_ns,
         .due_ns = due_ns,
     };

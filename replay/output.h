@@ -37,14 +37,16 @@ struct tape_output_options {
     int fd;
     int format;                        /* enum tape_output_format */
     int all;                           /* ndjson: every kind of message */
+    int several;                       /* ndjson: of several archives: tell which */
     int digest;                        /* 1: SHA-256 of all bytes emitted */
     int printable;                     /* 1: for a terminal: nothing in a payload can act on it */
     const volatile sig_atomic_t *stop; /* an interrupted write gives up when it is set; or NULL */
 };
 
-/* What left through the descriptor; a message counts when its last byte did. */
+/* What left through the descriptor; a message counts when its last byte did. The states of books
+ * count as state_messages, and only there: they were never recorded. */
 struct tape_output_totals {
-    uint64_t messages, bytes;
+    uint64_t messages, state_messages, bytes;
     uint64_t first_ordinal, last_ordinal; /* of the messages; 0 where there are none */
     int64_t first_recv_ns, last_recv_ns;
     int64_t last_late_ns; /* of the last message that had a due time */

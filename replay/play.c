@@ -1,69 +1,51 @@
 #include "replay/play.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <inttypes.h>
 #include <poll.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
-#include "format/archive.h"
-#include "replay/left.h"
-#include "replay/output.h"
+#include "replay/keys.h"
 #include "replay/pace.h"
-#include "replay/printable.h"
-#include "replay/receipt.h"
-#include "replay/source.h"
-#include "replay/span.h"
-#include "replay/status_word.h"
+#include "replay/play_internal.h"
 
 /* A long wait is cut into pieces: between two of them a signal, or a consumer that went away, is
- * seen even where it came just before the sleep. */
-#define PLAY_NAP_NS 200000000ll
-/* A follower that waits for a recorder says so this often. */
-#define PLAY_REMIND_NS 10000000000ll
-/* … once it is clear that it did not just end in order. */
-#define PLAY_DEAD_NS 500000000ll
+ * seen even where it came just before the sleep. Keys want an answer sooner. */
+#define PLAY_NAP_NS      200000000ll
+#define PLAY_KEYS_NAP_NS 20000000ll
+/* While there is nothing to wait for, keys, endpoint and status line are looked at this often. */
+#define PLAY_ATTEND_NS 5000000ll
+/* … but not just before a message is due. */
+#define PLAY_LEISURE_NS 500000ll
+enum { PLAY_FLAT_OUT_TURN = 64 }; /* messages between two looks at the clock */
 /* What is late by more than this was due before the message was read: it goes with others in one
  * write. */
 #define PLAY_ON_TIME_NS 200000ll
 
-/* Set by the signal handler, which also wakes a waiting source. */
+/* Set by the signal handler, which also stops a source in the middle of reading. */
 static volatile sig_atomic_t stopped;
-static struct tape_source *stoppable;
+static struct tape_transport *stoppable;
 
-struct play {
-    const struct tape_options *options;
-    FILE *notices;
-    struct tape_source *source;
-    struct tape_output *output;
-    struct tape_pace pace;
-    int64_t spin_ns;
-    int damages_told;
-    uint64_t overruns_told;
-    int met;                               /* a recorder was seen alive */
-    int64_t waiting_since_ns, reminded_ns; /* for a recorder that died; 0: not waiting; not told */
-    struct tape_receipt receipt;
-    int receipt_fd;
-};
-
+/* The second signal ends the process at once. */
 static void on_signal(int number)
 {
-    (void)number;
+    if (stopped) {
+        tape_keys_restore();
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
     stopped = 1;
     if (stoppable)
-        tape_source_stop(stoppable);
+        tape_transport_stop(stoppable);
 }
 
-/* The second signal of a kind ends the process at once. */
-static void take_signals(struct tape_source *source)
+static void take_signals(struct tape_transport *transport)
 {
-    struct sigaction stop = {.sa_handler = on_signal, .sa_flags = (int)SA_RESETHAND};
+    struct sigaction stop = {.sa_handler = on_signal};
     sigemptyset(&stop.sa_mask);
-    stoppable = source;
+    stoppable = transport;
     sigaction(SIGINT, &stop, NULL);
     sigaction(SIGTERM, &stop, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -77,56 +59,6 @@ static int64_t cpu_ns(void)
            (usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) * 1000ll;
 }
 
-static void tell_damages(struct play *play)
-{
-    struct tape_source_damage damage;
-    char text[1200];
-    int total = tape_source_damages(play->source);
-    for (; play->damages_told < total; play->damages_told++) {
-        if (!tape_source_damage(play->source, play->damages_told, &damage))
-            continue;
-        tape_printable_text(text, sizeof text, damage.text, strlen(damage.text));
-        fprintf(play->notices, "tape-replay: %s, passed over: %s", tape_status_word(damage.verdict),
-                text);
-        if (damage.to_ordinal > damage.from_ordinal)
-            fprintf(play->notices, " (records %" PRIu64 " to %" PRIu64 " are lost)",
-                    damage.from_ordinal, damage.to_ordinal - 1);
-        fputc('\n', play->notices);
-    }
-}
-
-/* What a follower should say as it goes. */
-static void tell_state(struct play *play)
-{
-    struct tape_source_state state;
-    tape_source_read_state(play->source, &state);
-    if (state.overruns > play->overruns_told) {
-        play->overruns_told = state.overruns;
-        fputs("tape-replay: too slow for the ring: back to the segments, nothing is lost\n",
-              play->notices);
-    }
-    if (state.recorder_alive) {
-        if (play->reminded_ns != 0)
-            fputs("tape-replay: recording goes on\n", play->notices);
-        play->met = 1;
-        play->waiting_since_ns = play->reminded_ns = 0;
-        return;
-    }
-    int64_t now_ns = tape_pace_now();
-    if (!play->met)
-        return;
-    if (play->waiting_since_ns == 0)
-        play->waiting_since_ns = now_ns;
-    if (play->reminded_ns == 0 && now_ns - play->waiting_since_ns >= PLAY_DEAD_NS) {
-        play->reminded_ns = now_ns;
-        fputs("tape-replay: the recorder died; waiting for the next one\n", play->notices);
-    } else if (play->reminded_ns != 0 && now_ns - play->reminded_ns >= PLAY_REMIND_NS) {
-        play->reminded_ns = now_ns;
-        fprintf(play->notices, "tape-replay: still waiting for a recorder, %" PRId64 " s\n",
-                (now_ns - play->waiting_since_ns) / 1000000000);
-    }
-}
-
 /* 1 when the reader of a pipe or socket is gone, which a write would tell too late. */
 static int consumer_gone(void)
 {
@@ -134,176 +66,128 @@ static int consumer_gone(void)
     return poll(&output, 1, 0) == 1 && (output.revents & (POLLERR | POLLHUP)) != 0;
 }
 
-static int flush(struct play *play, struct tape_error *error)
+static int is_ended(const struct tape_play *play)
+{
+    return stopped || play->quit;
+}
+
+static int flush(struct tape_play *play, struct tape_error *error)
 {
     int status = tape_output_flush(play->output, error);
-    tape_pace_blocked(&play->pace, tape_output_take_blocked(play->output));
+    tape_transport_blocked(play->transport, tape_output_take_blocked(play->output));
     return status;
 }
 
-/* The next message; while there is none nothing is kept back in the buffer. */
-static int next_message(struct play *play, struct tape_message *message, struct tape_error *error)
+static void show_line(struct tape_play *play, int64_t now_ns)
 {
-    int64_t idle_ns = 200000;
-    for (;;) {
-        int got = tape_source_try(play->source, message, error);
-        if (tape_source_damages(play->source) > play->damages_told)
-            tell_damages(play);
-        if (got != 2)
-            return got;
-        int status = flush(play, error);
-        if (status < 0)
-            return status;
-        tell_state(play);
-        if (consumer_gone())
-            return tape_error_set(error, TAPE_CLOSED, "standard output: nobody reads any more");
-        if (play->spin_ns > 0)
-            continue;
-        tape_pace_sleep(tape_pace_now() + idle_ns, 0);
-        if (idle_ns < 2000000)
-            idle_ns += idle_ns / 4;
-    }
+    struct tape_transport_state state;
+    if (!tape_status_line_is_due(&play->line, now_ns))
+        return;
+    tape_transport_read_state(play->transport, now_ns, &state);
+    tape_status_line_show(&play->line, &state, now_ns);
 }
 
-/* Sleeps until the message is due; what waits in the buffer leaves before. Returns its due time, as
- * the anchor may have moved, or TAPE_OUTPUT_NO_DUE when stopped. */
-static int64_t wait_due(struct play *play, int64_t recv_ns, struct tape_error *error)
+/* Whoever wants something of us or should be told something: between two messages. */
+static int attend(struct tape_play *play, int64_t now_ns, struct tape_error *error)
 {
+    int status = 0;
+    play->attended_ns = now_ns;
+    if (play->has_keys)
+        tape_play_heed_keys(play, now_ns);
+    if (play->server)
+        status = tape_server_poll(play->server, now_ns, 0, error);
+    tape_play_tell_damages(play);
+    show_line(play, now_ns);
+    if (status == 0 && consumer_gone())
+        status = tape_error_set(error, TAPE_CLOSED, "standard output: nobody reads any more");
+    return status;
+}
+
+static int attend_again(struct tape_play *play, int64_t now_ns, struct tape_error *error)
+{
+    return now_ns - play->attended_ns >= PLAY_ATTEND_NS ? attend(play, now_ns, error) : 0;
+}
+
+/* Sleeps, or lets the endpoint wait. */
+static int nap(struct tape_play *play, int64_t until_ns, int64_t spin_ns, struct tape_error *error)
+{
+    if (play->server)
+        return tape_server_poll(play->server, until_ns, spin_ns, error);
+    tape_pace_sleep(until_ns, spin_ns);
+    return 0;
+}
+
+/* Until then, or a command, or a signal; what waits in the buffer leaves before. */
+static int wait_until(struct tape_play *play, int64_t until_ns, struct tape_error *error)
+{
+    int64_t longest_ns = play->has_keys || play->line.mode == TAPE_STATUS_LINE_REDRAWN
+                             ? PLAY_KEYS_NAP_NS
+                             : PLAY_NAP_NS;
+    uint64_t commands = play->commands;
+    int status = flush(play, error);
     int64_t now_ns = tape_pace_now();
-    int64_t due_ns = tape_pace_due(&play->pace, recv_ns, now_ns);
-    if (due_ns > now_ns && tape_output_waiting(play->output)) {
-        if (flush(play, error) < 0)
-            return TAPE_OUTPUT_NO_DUE;
-        now_ns = tape_pace_now();
+    if (play->options->follow)
+        tape_play_tell_follow(play);
+    if (status == 0 && (until_ns - now_ns > PLAY_LEISURE_NS || play->options->follow))
+        status = attend_again(play, now_ns, error);
+    for (now_ns = tape_pace_now();
+         status == 0 && now_ns < until_ns && !is_ended(play) && play->commands == commands;
+         now_ns = tape_pace_now()) {
+        int piece = until_ns - now_ns > longest_ns;
+        status =
+            nap(play, piece ? now_ns + longest_ns : until_ns, piece ? 0 : play->spin_ns, error);
+        if (status == 0 && piece)
+            status = attend(play, tape_pace_now(), error);
     }
-    due_ns = tape_pace_settle(&play->pace, due_ns, now_ns);
-    while (now_ns < due_ns) {
-        int64_t until_ns = due_ns - now_ns > PLAY_NAP_NS ? now_ns + PLAY_NAP_NS : due_ns;
-        now_ns = tape_pace_sleep(until_ns, play->spin_ns);
-        if (stopped) {
-            tape_error_set(error, TAPE_CLOSED, "interrupted");
-            return TAPE_OUTPUT_NO_DUE;
-        }
-        if (until_ns != due_ns && consumer_gone()) {
-            tape_error_set(error, TAPE_CLOSED, "standard output: nobody reads any more");
-            return TAPE_OUTPUT_NO_DUE;
-        }
-    }
-    return due_ns;
+    return status;
 }
 
-static int emit_paced(struct play *play, const struct tape_message *message,
-                      struct tape_error *error)
+static int put(struct tape_play *play, const struct tape_transport_item *item,
+               struct tape_error *error)
 {
-    int64_t due_ns = wait_due(play, message->recv_ns, error);
-    if (due_ns == TAPE_OUTPUT_NO_DUE)
-        return error->status;
-    int status = tape_output_put(play->output, message, due_ns, error);
-    tape_pace_blocked(&play->pace, tape_output_take_blocked(play->output));
-    if (status == 0 && tape_pace_now() - due_ns < PLAY_ON_TIME_NS)
+    /* An injected cut has no place in any format; a recorded one is the event that tells of it. */
+    if (item->action == TAPE_FAULTS_CUT &&
+        (item->message.payload.bytes == 0 || !tape_output_wants(play->output, &item->message)))
+        return 0;
+    int status = tape_output_put(play->output, &item->message, item->due_ns, error);
+    if (item->due_ns == TAPE_TRANSPORT_NO_DUE)
+        return status;
+    tape_transport_blocked(play->transport, tape_output_take_blocked(play->output));
+    if (status == 0 && tape_pace_now() - item->due_ns < PLAY_ON_TIME_NS)
         status = flush(play, error);
     return status;
 }
 
-static int play_all(struct play *play, struct tape_error *error)
+static int play_all(struct tape_play *play, struct tape_error *error)
 {
-    struct tape_message message;
-    int got, status = 0;
-    while (!stopped && (got = next_message(play, &message, error)) != 0) {
-        if (got < 0)
-            return got;
-        if (!tape_output_wants(play->output, &message))
+    struct tape_transport_item item;
+    int64_t now_ns = tape_pace_now(), until_ns;
+    int status = 0, turn = 0;
+    while (!is_ended(play)) {
+        int got = tape_transport_next(play->transport, now_ns, &item, &until_ns, error);
+        if (got == 1)
+            status = put(play, &item, error);
+        else if (got == 2)
+            status = wait_until(play, until_ns, error);
+        if (got <= 0 || status < 0) {
+            tape_play_tell_damages(play);
+            return got < 0 ? got : status < 0 ? status : flush(play, error);
+        }
+        if (got == 1 && item.due_ns == TAPE_TRANSPORT_NO_DUE && ++turn < PLAY_FLAT_OUT_TURN)
             continue;
-        status = play->pace.speed > 0
-                     ? emit_paced(play, &message, error)
-                     : tape_output_put(play->output, &message, TAPE_OUTPUT_NO_DUE, error);
-        if (status < 0)
+        turn = 0;
+        now_ns = tape_pace_now();
+        if (got == 1 && (status = attend_again(play, now_ns, error)) < 0)
             return status;
     }
     return flush(play, error);
 }
 
-/* --- setting up --- */
-
-static int resolve_times(const struct tape_options *options, struct tape_source_options *asked,
-                         struct tape_error *error)
-{
-    int64_t first_ns = 0, last_ns = 0;
-    const struct tape_options_time *from = &options->from, *to = &options->to;
-    if ((from->given && from->time.base != TAPE_TIMESPEC_EPOCH) ||
-        (to->given && to->time.base != TAPE_TIMESPEC_EPOCH)) {
-        int status = tape_span_read(options->archive, &first_ns, &last_ns, error);
-        if (status < 0)
-            return status;
-    }
-    if (from->given)
-        asked->from_ns = tape_timespec_resolve(&from->time, first_ns, last_ns);
-    if (to->given)
-        asked->to_ns = tape_timespec_resolve(&to->time, first_ns, last_ns);
-    if (to->given && asked->to_ns == 0)
-        asked->to_ns = -1; /* 0 is an open end; nothing was received in the last ns of 1969 */
-    if (from->given && to->given && asked->from_ns >= asked->to_ns)
-        return tape_error_set(error, TAPE_USAGE, "--from is not before --to: nothing lies between");
-    return 0;
-}
-
-static int open_receipt(struct play *play, struct tape_error *error)
-{
-    const char *path = play->options->receipt;
-    play->receipt_fd = -1;
-    if (!path)
-        return 0;
-    play->receipt_fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    if (play->receipt_fd < 0)
-        return tape_error_errno(error, errno, "receipt %.700s", path);
-    return 0;
-}
-
-static int open_play(struct play *play, struct tape_error *error)
-{
-    const struct tape_options *options = play->options;
-    struct tape_source_options asked = {
-        .stream = options->stream,
-        .follow = options->follow,
-        .events = options->all,
-        .spin = options->spin_ns > 0,
-    };
-    struct tape_output_options out = {
-        .fd = STDOUT_FILENO,
-        .format = options->format,
-        .all = options->all,
-        .digest = !options->no_digest,
-        .printable = isatty(STDOUT_FILENO),
-        .stop = &stopped,
-    };
-    int status = resolve_times(options, &asked, error);
-    if (status < 0 || (status = open_receipt(play, error)) < 0)
-        return status;
-    play->source = tape_source_open(options->archive, &asked, error);
-    if (!play->source)
-        return error->status;
-    play->output = tape_output_open(&out, error);
-    if (!play->output)
-        return error->status;
-    double speed = options->speed < 0 ? (options->follow ? 0 : 1) : options->speed;
-    tape_pace_begin(&play->pace, speed);
-    play->spin_ns = options->spin_ns;
-    play->receipt = (struct tape_receipt){
-        .archive = options->archive,
-        .format = options->format,
-        .speed = speed,
-        .stream = options->stream,
-        .from_ns = asked.from_ns,
-        .to_ns = asked.to_ns,
-    };
-    return 0;
-}
-
 /* --- the end --- */
 
-static int why_ended(const struct play *play, int status)
+static int why_ended(const struct tape_play *play, int status)
 {
-    if (stopped)
+    if (stopped || play->quit)
         return TAPE_RECEIPT_SIGNAL;
     if (status == TAPE_CLOSED)
         return TAPE_RECEIPT_CONSUMER;
@@ -312,7 +196,7 @@ static int why_ended(const struct play *play, int status)
     return play->options->follow ? TAPE_RECEIPT_RECORDER : TAPE_RECEIPT_ARCHIVE;
 }
 
-static int write_receipt(struct play *play, struct tape_error *error)
+static int write_receipt(struct tape_play *play, struct tape_error *error)
 {
     if (play->receipt_fd < 0)
         return 0;
@@ -322,100 +206,73 @@ static int write_receipt(struct play *play, struct tape_error *error)
         return tape_error_errno(error, errno, "receipt %.700s", play->options->receipt);
     if (ftruncate(fileno(to), 0) < 0)
         errno = 0; /* a pipe or a device: nothing to cut */
-    int bad = tape_receipt_print_json(&play->receipt, play->source, to) < 0;
+    int bad =
+        tape_receipt_print_json(&play->receipt, tape_transport_source(play->transport), to) < 0;
     bad |= fclose(to) == EOF;
     return bad ? tape_error_errno(error, errno, "receipt %.700s", play->options->receipt) : 0;
 }
 
-/* An empty answer to a narrow question may be a slip of the pen. */
-static void tell_nothing_matched(const struct play *play)
-{
-    const struct tape_options *options = play->options;
-    int span = options->from.given || options->to.given;
-    char stream[300];
-    if (play->receipt.totals.messages > 0 || play->receipt.end > TAPE_RECEIPT_RECORDER ||
-        options->json || (!span && !options->stream))
-        return;
-    fputs("tape-replay: no message", play->notices);
-    if (options->stream)
-        fprintf(
-            play->notices, " of --stream %s",
-            tape_printable_text(stream, sizeof stream, options->stream, strlen(options->stream)));
-    fprintf(play->notices, "%s; tape-replay ls tells what there is\n",
-            span ? " in the time asked for" : "");
-}
-
-/* The end of an archive that a recorder left by dying is not all there is. */
-static void tell_left(const struct play *play, uint64_t next_ordinal)
-{
-    struct tape_archive *archive = tape_archive_open(play->options->archive, NULL);
-    uint64_t left = archive ? tape_left_in_ring(archive, next_ordinal) : 0;
-    if (left > 0)
-        fprintf(play->notices,
-                "tape-replay: the recorder died: %" PRIu64
-                " records are in its ring only; run tape-record --repair or record again\n",
-                left);
-    tape_archive_close(archive);
-}
-
-/* Writes the receipts. An interrupted replay is a success: what was emitted is exact. */
-static int finish(struct play *play, int status, int64_t began_ns, struct tape_error *error)
+static void fill_receipt(struct tape_play *play, int status, int64_t began_ns)
 {
     struct tape_source_state state;
     struct tape_receipt *receipt = &play->receipt;
-    struct tape_error late = {0};
-    tape_source_read_state(play->source, &state);
+    int64_t now_ns = tape_pace_now();
+    tape_source_read_state(tape_transport_source(play->transport), &state);
     receipt->end = why_ended(play, status);
     tape_output_read_totals(play->output, &receipt->totals, receipt->digest);
-    receipt->wall_ns = tape_pace_now() - began_ns;
+    tape_transport_read_state(play->transport, now_ns, &receipt->transport);
+    receipt->wall_ns = now_ns - began_ns;
     receipt->cpu_ns = cpu_ns();
-    receipt->stretched_ns = play->pace.stretched_ns;
-    receipt->clock_steps = play->pace.steps;
     receipt->overruns = state.overruns;
     receipt->blocks_read = state.blocks_read;
-    if (receipt->end == TAPE_RECEIPT_ARCHIVE && !play->options->to.given)
-        tell_left(play, state.next_ordinal);
+}
+
+/* Writes the receipts. An interrupted replay is a success: what was emitted is exact. */
+static int finish(struct tape_play *play, int status, int64_t began_ns, struct tape_error *error)
+{
+    struct tape_source *source = tape_transport_source(play->transport);
+    struct tape_error late = {0};
+    FILE *to = tape_play_notices(play);
+    fill_receipt(play, status, began_ns);
+    tape_play_tell_left(play);
     if (play->options->json)
-        tape_receipt_print_json(receipt, play->source, play->notices);
+        tape_receipt_print_json(&play->receipt, source, to);
     else
-        tape_receipt_print(receipt, play->source, play->notices);
-    tell_nothing_matched(play);
-    if (receipt->end == TAPE_RECEIPT_SIGNAL || receipt->end == TAPE_RECEIPT_CONSUMER)
+        tape_receipt_print(&play->receipt, source, to);
+    tape_play_tell_nothing_matched(play);
+    if (play->receipt.end == TAPE_RECEIPT_SIGNAL || play->receipt.end == TAPE_RECEIPT_CONSUMER)
         status = 0;
     int written = write_receipt(play, &late);
     if (status >= 0 && written < 0) {
         *error = late;
         return written;
     }
-    if (status >= 0 && tape_source_damages(play->source) > 0)
+    if (status >= 0 && tape_source_damages(source) > 0)
         return tape_error_set(error, TAPE_CORRUPT, "%s", "");
+    if (status >= 0 && play->options->max_late_ns > 0)
+        return tape_transport_check_late(play->transport, error);
     return status;
-}
-
-static void close_play(struct play *play)
-{
-    stoppable = NULL;
-    if (play->receipt_fd >= 0)
-        close(play->receipt_fd);
-    tape_output_free(play->output);
-    tape_source_close(play->source);
 }
 
 int tape_play_run(const struct tape_options *options, FILE *notices, struct tape_error *error)
 {
-    struct play play = {.options = options, .notices = notices, .receipt_fd = -1};
+    struct tape_play play = {.options = options, .notices = notices, .receipt_fd = -1};
     struct tape_source_state state;
     int64_t began_ns = tape_pace_now();
-    int status = open_play(&play, error);
+    int status = tape_play_open(&play, &stopped, error);
     if (status == 0) {
-        take_signals(play.source);
+        take_signals(play.transport);
         tape_pace_sharpen();
-        tape_source_read_state(play.source, &state);
+        tape_status_line_begin(&play.line, notices,
+                               !options->json && !options->follow && !isatty(STDOUT_FILENO),
+                               began_ns);
+        tape_source_read_state(tape_transport_source(play.transport), &state);
         if (options->follow && !state.recorder_alive)
             fputs("tape-replay: nothing records into this archive: it ends where it ends\n",
                   notices);
         status = finish(&play, play_all(&play, error), began_ns, error);
     }
-    close_play(&play);
+    stoppable = NULL;
+    tape_play_close(&play);
     return status;
 }

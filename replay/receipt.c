@@ -1,8 +1,10 @@
 #include "replay/receipt.h"
 
 #include <inttypes.h>
+#include <string.h>
 
 #include "replay/object.h"
+#include "replay/printable.h"
 #include "replay/status_word.h"
 #include "replay/timespec.h"
 
@@ -16,6 +18,12 @@ static const char *end_word(int end)
     return "";
 }
 
+static void append_count(FILE *to, uint64_t count, const char *one, const char *several)
+{
+    if (count > 0)
+        fprintf(to, "; %" PRIu64 " %s", count, count == 1 ? one : several);
+}
+
 static void print_lateness(const struct tape_receipt *receipt, FILE *to)
 {
     const struct tape_lateness *lateness = &receipt->totals.lateness;
@@ -24,13 +32,67 @@ static void print_lateness(const struct tape_receipt *receipt, FILE *to)
     tape_timespec_format_duration(p50, tape_lateness_quantile(lateness, 0.5));
     tape_timespec_format_duration(p99, tape_lateness_quantile(lateness, 0.99));
     tape_timespec_format_duration(max, lateness->max_ns);
-    tape_timespec_format_duration(stretched, receipt->stretched_ns);
+    tape_timespec_format_duration(stretched, receipt->transport.stretched_ns);
     fprintf(to, "; late p50 %s, p99 %s, max %s", p50, p99, max);
-    if (receipt->stretched_ns > 0)
+    if (receipt->transport.stretched_ns > 0)
         fprintf(to, "; time stretched by %s, longest backlog %" PRIu64 " messages", stretched,
                 receipt->totals.backlog_max);
-    if (receipt->clock_steps > 0)
-        fprintf(to, "; %" PRIu64 " backward steps of the recorded clock", receipt->clock_steps);
+    if (receipt->transport.clock_steps > 0)
+        fprintf(to, "; %" PRIu64 " backward steps of the recorded clock",
+                receipt->transport.clock_steps);
+}
+
+static void print_transport(const struct tape_receipt *receipt, FILE *to)
+{
+    const struct tape_transport_state *state = &receipt->transport;
+    const struct tape_faults_totals *faults = &state->faults;
+    append_count(to, receipt->totals.state_messages, "state of a book", "states of books");
+    append_count(to, state->dropped_late, "message dropped as too late",
+                 "messages dropped as too late");
+    append_count(to, state->seeks, "seek", "seeks");
+    append_count(to, state->loops, "loop", "loops");
+    if (faults->delayed | faults->dropped | faults->duplicated | faults->reordered | faults->cuts)
+        fprintf(to,
+                "; faults: %" PRIu64 " delayed, %" PRIu64 " dropped, %" PRIu64
+                " duplicated, %" PRIu64 " reordered, %" PRIu64 " cuts",
+                faults->delayed, faults->dropped, faults->duplicated, faults->reordered,
+                faults->cuts);
+}
+
+/* The rows of one archive added up. */
+static struct tape_source_share sum_of(const struct tape_source *source, int archive)
+{
+    struct tape_source_share sum = {.archive = archive}, share;
+    for (int i = 0; tape_source_share(source, i, &share); i++) {
+        if (share.archive != archive)
+            continue;
+        sum.given += share.given;
+        sum.late += share.late;
+        sum.missed += share.missed;
+        sum.unmatched += share.unmatched;
+        if (share.late_max_ns > sum.late_max_ns)
+            sum.late_max_ns = share.late_max_ns;
+    }
+    return sum;
+}
+
+static void print_shares(const struct tape_receipt *receipt, const struct tape_source *source,
+                         FILE *to)
+{
+    char late[TAPE_TIMESPEC_DURATION_TEXT_BYTES], name[400];
+    struct tape_source_share any;
+    if (!tape_source_share(source, 0, &any))
+        return;
+    for (int i = 0; i < receipt->archives_count; i++) {
+        struct tape_source_share sum = sum_of(source, i);
+        const char *path = receipt->archives[i];
+        tape_timespec_format_duration(late, sum.late_max_ns);
+        fprintf(to,
+                "%s: %" PRIu64 " messages first, %" PRIu64 " later by up to %s, %" PRIu64
+                " missed\n",
+                tape_printable_text(name, sizeof name, path, strlen(path)), sum.given, sum.late,
+                late, sum.missed);
+    }
 }
 
 void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_source *source,
@@ -41,8 +103,9 @@ void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_so
     tape_timespec_format_duration(wall, receipt->wall_ns);
     fprintf(to, "played %" PRIu64 " messages, %" PRIu64 " bytes in %s", receipt->totals.messages,
             receipt->totals.bytes, wall);
-    if (receipt->speed > 0 && receipt->totals.lateness.count > 0)
+    if (receipt->totals.lateness.count > 0)
         print_lateness(receipt, to);
+    print_transport(receipt, to);
     if (receipt->overruns > 0)
         fprintf(to, "; overrun by the ring %" PRIu64 " times", receipt->overruns);
     if (damages > 0)
@@ -51,6 +114,7 @@ void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_so
         receipt->end == TAPE_RECEIPT_FAILURE)
         fprintf(to, "; ended early: %s", end_word(receipt->end));
     fputc('\n', to);
+    print_shares(receipt, source, to);
     if (receipt->digest[0])
         fprintf(to, "sha256 %s\n", receipt->digest);
     fflush(to);
@@ -64,6 +128,7 @@ static cJSON *damage_objects(const struct tape_source *source)
         cJSON *object = cJSON_CreateObject();
         tape_object_put_string(object, "verdict", tape_status_word(damage.verdict));
         tape_object_put_string(object, "text", damage.text);
+        tape_object_put_count(object, "archive", (uint64_t)damage.archive);
         tape_object_put_ordinal(object, "from_ordinal", damage.from_ordinal);
         tape_object_put_ordinal(object, "to_ordinal", damage.to_ordinal);
         if (damage.from_ns != 0)
@@ -77,7 +142,15 @@ static cJSON *damage_objects(const struct tape_source *source)
 
 static void put_asked(cJSON *object, const struct tape_receipt *receipt)
 {
-    tape_object_put_string(object, "archive", receipt->archive);
+    cJSON *archives = cJSON_CreateArray();
+    for (int i = 0; i < receipt->archives_count; i++) {
+        cJSON *one = cJSON_CreateObject();
+        tape_object_put_string(one, "path", receipt->archives[i]);
+        cJSON_AddItemToArray(archives, cJSON_DetachItemFromObject(one, "path"));
+        cJSON_Delete(one);
+    }
+    tape_object_put_string(object, "archive", receipt->archives[0]);
+    cJSON_AddItemToObject(object, "archives", archives);
     tape_object_put_string(object, "format", tape_output_format_word(receipt->format));
     if (receipt->speed > 0)
         cJSON_AddNumberToObject(object, "speed", receipt->speed);
@@ -96,6 +169,7 @@ static void put_emitted(cJSON *object, const struct tape_receipt *receipt)
     const struct tape_output_totals *totals = &receipt->totals;
     tape_object_put_count(object, "messages", totals->messages);
     tape_object_put_count(object, "bytes", totals->bytes);
+    tape_object_put_count(object, "state_messages", totals->state_messages);
     if (receipt->digest[0])
         cJSON_AddStringToObject(object, "sha256", receipt->digest);
     if (totals->messages > 0) {
@@ -111,16 +185,61 @@ static void put_pace(cJSON *object, const struct tape_receipt *receipt)
     const struct tape_lateness *lateness = &receipt->totals.lateness;
     tape_object_put_wide(object, "wall_ns", receipt->wall_ns);
     tape_object_put_wide(object, "cpu_ns", receipt->cpu_ns);
-    if (receipt->speed == 0 || lateness->count == 0)
+    if (lateness->count == 0)
         return;
     cJSON *late = cJSON_AddObjectToObject(object, "lateness");
     tape_object_put_wide(late, "p50_ns", tape_lateness_quantile(lateness, 0.5));
     tape_object_put_wide(late, "p99_ns", tape_lateness_quantile(lateness, 0.99));
     tape_object_put_wide(late, "max_ns", lateness->max_ns);
-    tape_object_put_wide(object, "drift_ns", receipt->stretched_ns + receipt->totals.last_late_ns);
-    tape_object_put_wide(object, "stretched_ns", receipt->stretched_ns);
+    tape_object_put_wide(object, "drift_ns",
+                         receipt->transport.stretched_ns + receipt->totals.last_late_ns);
+    tape_object_put_wide(object, "stretched_ns", receipt->transport.stretched_ns);
     tape_object_put_count(object, "backlog_max", receipt->totals.backlog_max);
-    tape_object_put_count(object, "clock_steps", receipt->clock_steps);
+    tape_object_put_count(object, "clock_steps", receipt->transport.clock_steps);
+}
+
+static void put_transport(cJSON *object, const struct tape_receipt *receipt)
+{
+    const struct tape_transport_state *state = &receipt->transport;
+    const struct tape_faults_totals *totals = &state->faults;
+    tape_object_put_count(object, "dropped_late", state->dropped_late);
+    tape_object_put_count(object, "too_late", state->too_late);
+    tape_object_put_count(object, "commands", state->commands);
+    tape_object_put_count(object, "seeks", state->seeks);
+    tape_object_put_count(object, "loops", state->loops);
+    cJSON *faults = cJSON_AddObjectToObject(object, "faults");
+    tape_object_put_count(faults, "delayed", totals->delayed);
+    tape_object_put_count(faults, "dropped", totals->dropped);
+    tape_object_put_count(faults, "duplicated", totals->duplicated);
+    tape_object_put_count(faults, "reordered", totals->reordered);
+    tape_object_put_count(faults, "cuts", totals->cuts);
+    tape_object_put_count(faults, "skipped", totals->skipped);
+}
+
+/* What came of each stream in each archive, where duplicates were looked for. */
+static void put_shares(cJSON *object, const struct tape_source *source)
+{
+    struct tape_source_share share;
+    cJSON *list = cJSON_CreateArray();
+    uint64_t removed = 0;
+    for (int i = 0; tape_source_share(source, i, &share); i++) {
+        cJSON *row = cJSON_CreateObject();
+        tape_object_put_string(row, "stream", share.stream);
+        tape_object_put_count(row, "archive", (uint64_t)share.archive);
+        tape_object_put_count(row, "given", share.given);
+        tape_object_put_count(row, "late", share.late);
+        tape_object_put_count(row, "missed", share.missed);
+        tape_object_put_count(row, "unmatched", share.unmatched);
+        if (share.late > 0) {
+            tape_object_put_wide(row, "late_p50_ns", share.late_p50_ns);
+            tape_object_put_wide(row, "late_p99_ns", share.late_p99_ns);
+            tape_object_put_wide(row, "late_max_ns", share.late_max_ns);
+        }
+        removed += share.late;
+        cJSON_AddItemToArray(list, row);
+    }
+    tape_object_put_count(object, "duplicates_removed", removed);
+    cJSON_AddItemToObject(object, "shares", list);
 }
 
 int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tape_source *source,
@@ -131,6 +250,8 @@ int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tap
     cJSON_AddStringToObject(object, "end", end_word(receipt->end));
     put_emitted(object, receipt);
     put_pace(object, receipt);
+    put_transport(object, receipt);
+    put_shares(object, source);
     tape_object_put_count(object, "overruns", receipt->overruns);
     tape_object_put_count(object, "blocks_read", receipt->blocks_read);
     tape_object_put_count(object, "damages_total", (uint64_t)tape_source_damages(source));

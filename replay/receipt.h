@@ -9,6 +9,7 @@
 #include "replay/digest.h"
 #include "replay/output.h"
 #include "replay/source.h"
+#include "replay/transport.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -18,7 +19,7 @@ extern "C" {
 #define TAPE_RECEIPT_END_TABLE(X)                                                                  \
     X(ARCHIVE, "archive", "all that was asked for was emitted")                                    \
     X(RECORDER, "recorder", "following: the recorder ended in order")                              \
-    X(SIGNAL, "signal", "SIGINT or SIGTERM")                                                       \
+    X(SIGNAL, "signal", "SIGINT or SIGTERM, or the key q")                                         \
     X(CONSUMER, "consumer", "nobody reads the output any more")                                    \
     X(FAILURE, "failure", "reading or writing failed")
 
@@ -29,23 +30,24 @@ enum tape_receipt_end {
 };
 
 struct tape_receipt {
-    const char *archive;
+    const char *const *archives;
+    int archives_count;
     int format;             /* enum tape_output_format */
-    double speed;           /* 0: max */
+    int order;              /* enum tape_source_order */
+    double speed;           /* asked for; 0: max */
     const char *stream;     /* or NULL */
     int64_t from_ns, to_ns; /* 0: open */
     int end;                /* enum tape_receipt_end */
     struct tape_output_totals totals;
     char digest[TAPE_DIGEST_TEXT_BYTES]; /* "" when it was not asked for */
     int64_t wall_ns, cpu_ns;
-    int64_t stretched_ns;
-    uint64_t clock_steps;
+    struct tape_transport_state transport; /* as it ended */
     uint64_t overruns;
     uint64_t blocks_read; /* and decompressed */
 };
 
-/* tape_receipt_print(receipt, source, to): one or two lines for people. source tells the damages.
- */
+/* tape_receipt_print(receipt, source, to): a few lines for people. source tells damages and what
+ * each archive gave. */
 void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_source *source,
                         FILE *to);
 

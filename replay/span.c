@@ -37,3 +37,24 @@ int tape_span_read(const char *path, int64_t *first_ns, int64_t *last_ns, struct
     tape_archive_close(archive);
     return status;
 }
+
+int tape_span_read_all(const char *const *paths, int count, int64_t *first_ns, int64_t *last_ns,
+                       struct tape_error *error)
+{
+    int found = 0;
+    *first_ns = *last_ns = 0;
+    for (int i = 0; i < count; i++) {
+        int64_t its_first_ns, its_last_ns;
+        int status = tape_span_read(paths[i], &its_first_ns, &its_last_ns, error);
+        if (status < 0)
+            return status;
+        if (its_first_ns == 0 && its_last_ns == 0)
+            continue;
+        if (!found || its_first_ns < *first_ns)
+            *first_ns = its_first_ns;
+        if (!found || its_last_ns > *last_ns)
+            *last_ns = its_last_ns;
+        found = 1;
+    }
+    return 0;
+}

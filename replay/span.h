@@ -15,6 +15,11 @@ extern "C" {
  * a status. */
 int tape_span_read(const char *path, int64_t *first_ns, int64_t *last_ns, struct tape_error *error);
 
+/* tape_span_read_all(paths, count, first_ns, last_ns, error): the same of several archives; those
+ * without messages do not count. */
+int tape_span_read_all(const char *const *paths, int count, int64_t *first_ns, int64_t *last_ns,
+                       struct tape_error *error);
+
 #ifdef __cplusplus
 }
 #endif

@@ -248,6 +248,8 @@ static int mind_loop(struct tape_transport *transport, int64_t now_ns, int64_t *
         *until_ns = tape_pace_at(&transport->pace, state->loop_to_ns);
         if (*until_ns > now_ns)
             return 2;
+        /* What follows from before the end is due now, and not late. */
+        tape_pace_due(&transport->pace, state->loop_to_ns, now_ns);
     }
     transport->draining = 1;
     if (!__builtin_add_overflow(state->loop_to_ns, TRANSPORT_DRAIN_NS, &drain_ns) &&

@@ -111,6 +111,7 @@ static int go_to(struct tape_transport *transport, int64_t ns, struct tape_error
     transport->step = TAPE_TRANSPORT_STEPS_NOT;
     transport->unanchored = 1;
     transport->anchor_ns = ns;
+    transport->pass_messages = 1; /* the rest of a loop may be empty: the whole of it need not be */
     state->backlog = 0;
     if (state->phase == TAPE_TRANSPORT_PHASE_ENDED)
         state->phase = TAPE_TRANSPORT_PHASE_PLAYING;

@@ -47,28 +47,12 @@ struct tape_source *tape_transport_source(struct tape_transport *transport)
     return transport->source;
 }
 
-/* From the indexes, each archive's in turn; those without messages do not count. */
 static int read_span(struct tape_transport *transport, struct tape_error *error)
 {
-    int64_t first_ns = INT64_MAX, last_ns = INT64_MIN;
-    for (int i = 0; i < transport->paths_count; i++) {
-        int64_t its_first_ns, its_last_ns;
-        int status = tape_span_read(transport->paths[i], &its_first_ns, &its_last_ns, error);
-        if (status < 0)
-            return status;
-        if (its_first_ns == 0 && its_last_ns == 0)
-            continue;
-        if (its_first_ns < first_ns)
-            first_ns = its_first_ns;
-        if (its_last_ns > last_ns)
-            last_ns = its_last_ns;
-    }
-    if (first_ns > last_ns)
-        first_ns = last_ns = 0;
-    transport->span_first_ns = first_ns;
-    transport->span_last_ns = last_ns;
-    transport->span_known = !transport->options.source.follow;
-    return 0;
+    int status = tape_span_read_all((const char *const *)transport->paths, transport->paths_count,
+                                    &transport->span_first_ns, &transport->span_last_ns, error);
+    transport->span_known = status == 0 && !transport->options.source.follow;
+    return status;
 }
 
 int tape_transport_span(struct tape_transport *transport, int64_t *first_ns, int64_t *last_ns,

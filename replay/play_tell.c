@@ -1,0 +1,139 @@
+/* What `play` says beside its data: damage, what a follower waits for, an answer without messages.
+ */
+#include <inttypes.h>
+#include <string.h>
+
+#include "format/archive.h"
+#include "replay/left.h"
+#include "replay/pace.h"
+#include "replay/play_internal.h"
+#include "replay/printable.h"
+#include "replay/span.h"
+#include "replay/status_word.h"
+#include "replay/timespec.h"
+
+/* A follower that waits for a recorder says so this often. */
+#define PLAY_REMIND_NS 10000000000ll
+/* … once it is clear that it did not just end in order. */
+#define PLAY_DEAD_NS 500000000ll
+
+FILE *tape_play_notices(struct tape_play *play)
+{
+    tape_status_line_hide(&play->line);
+    return play->notices;
+}
+
+void tape_play_tell_damages(struct tape_play *play)
+{
+    struct tape_source *source = tape_transport_source(play->transport);
+    struct tape_source_damage damage;
+    char text[1200];
+    int total = tape_source_damages(source);
+    for (; play->damages_told < total; play->damages_told++) {
+        if (!tape_source_damage(source, play->damages_told, &damage))
+            continue;
+        FILE *to = tape_play_notices(play);
+        tape_printable_text(text, sizeof text, damage.text, strlen(damage.text));
+        fprintf(to, "tape-replay: %s, passed over: %s", tape_status_word(damage.verdict), text);
+        if (damage.to_ordinal > damage.from_ordinal)
+            fprintf(to, " (records %" PRIu64 " to %" PRIu64 " are lost)", damage.from_ordinal,
+                    damage.to_ordinal - 1);
+        fputc('\n', to);
+    }
+}
+
+static void tell_dead_recorder(struct tape_play *play)
+{
+    int64_t now_ns = tape_pace_now();
+    if (play->waiting_since_ns == 0)
+        play->waiting_since_ns = now_ns;
+    if (play->reminded_ns == 0 && now_ns - play->waiting_since_ns >= PLAY_DEAD_NS) {
+        play->reminded_ns = now_ns;
+        fputs("tape-replay: the recorder died; waiting for the next one\n",
+              tape_play_notices(play));
+    } else if (play->reminded_ns != 0 && now_ns - play->reminded_ns >= PLAY_REMIND_NS) {
+        play->reminded_ns = now_ns;
+        fprintf(tape_play_notices(play),
+                "tape-replay: still waiting for a recorder, %" PRId64 " s\n",
+                (now_ns - play->waiting_since_ns) / 1000000000);
+    }
+}
+
+void tape_play_tell_follow(struct tape_play *play)
+{
+    struct tape_source_state state;
+    tape_source_read_state(tape_transport_source(play->transport), &state);
+    if (state.overruns > play->overruns_told) {
+        play->overruns_told = state.overruns;
+        fputs("tape-replay: too slow for the ring: back to the segments, nothing is lost\n",
+              tape_play_notices(play));
+    }
+    if (!state.recorder_alive) {
+        if (play->met)
+            tell_dead_recorder(play);
+        return;
+    }
+    if (play->reminded_ns != 0)
+        fputs("tape-replay: recording goes on\n", tape_play_notices(play));
+    play->met = 1;
+    play->waiting_since_ns = play->reminded_ns = 0;
+}
+
+/* Nothing of the archive lies in the time asked for. */
+static void tell_outside(struct tape_play *play)
+{
+    const struct tape_options *options = play->options;
+    const struct tape_receipt *receipt = &play->receipt;
+    char first[TAPE_TIMESPEC_TEXT_BYTES], last[TAPE_TIMESPEC_TEXT_BYTES];
+    int64_t first_ns, last_ns;
+    if (tape_span_read_all(options->archives, options->archives_count, &first_ns, &last_ns, NULL) <
+            0 ||
+        (first_ns == 0 && last_ns == 0) ||
+        ((receipt->from_ns == 0 || receipt->from_ns <= last_ns) &&
+         (receipt->to_ns == 0 || receipt->to_ns > first_ns)))
+        return;
+    tape_timespec_format(first, first_ns);
+    tape_timespec_format(last, last_ns);
+    fprintf(tape_play_notices(play),
+            "tape-replay: that is outside of the archive, which reaches from %s to %s\n", first,
+            last);
+}
+
+/* An empty answer to a narrow question may be a slip of the pen. */
+void tape_play_tell_nothing_matched(struct tape_play *play)
+{
+    const struct tape_options *options = play->options;
+    int span = options->from.given || options->to.given;
+    char stream[300];
+    if (play->receipt.totals.messages > 0 || play->receipt.end > TAPE_RECEIPT_RECORDER ||
+        options->json || (!span && !options->stream))
+        return;
+    FILE *to = tape_play_notices(play);
+    fputs("tape-replay: no message", to);
+    if (options->stream)
+        fprintf(
+            to, " of --stream %s",
+            tape_printable_text(stream, sizeof stream, options->stream, strlen(options->stream)));
+    fprintf(to, "%s; tape-replay ls tells what there is\n", span ? " in the time asked for" : "");
+    if (span)
+        tell_outside(play);
+}
+
+/* The end of an archive that a recorder left by dying is not all there is. */
+void tape_play_tell_left(struct tape_play *play)
+{
+    struct tape_source_state state;
+    const struct tape_options *options = play->options;
+    if (play->receipt.end != TAPE_RECEIPT_ARCHIVE || options->to.given ||
+        options->archives_count > 1)
+        return;
+    tape_source_read_state(tape_transport_source(play->transport), &state);
+    struct tape_archive *archive = tape_archive_open(options->archive, NULL);
+    uint64_t left = archive ? tape_left_in_ring(archive, state.next_ordinal) : 0;
+    if (left > 0)
+        fprintf(tape_play_notices(play),
+                "tape-replay: the recorder died: %" PRIu64
+                " records are in its ring only; run tape-record --repair or record again\n",
+                left);
+    tape_archive_close(archive);
+}
