@@ -292,7 +292,8 @@ static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tap
         got = tape_source_next(books->source, &books->held, error);
     for (; got == 1; got = tape_source_next(books->source, &books->held, error)) {
         note_damages(books);
-        books->holds = books->held.recv_ns >= at_ns &&
+        /* An importer's events are of the day of the import, whatever that of the lines. */
+        books->holds = books->held.recv_ns >= at_ns && books->held.kind != TAPE_FEED_EVENT &&
                        (int64_t)books->held.ordinal > books->last_ordinals[books->held.archive];
         if (books->holds)
             break;
