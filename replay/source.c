@@ -170,11 +170,12 @@ static int next_staged(struct tape_source *source, int waits, struct tape_messag
     return got;
 }
 
+/* Events are stamped when they are written, which an importer does years after its frames. */
 static inline void set_clock(struct tape_source *source, struct tape_message *message)
 {
-    if (message->recv_ns > source->now_ns)
+    if (message->recv_ns > source->now_ns && message->kind != TAPE_FEED_EVENT)
         source->now_ns = message->recv_ns;
-    message->replay_ns = source->now_ns;
+    message->replay_ns = source->now_ns != INT64_MIN ? source->now_ns : message->recv_ns;
 }
 
 int tape_source_next(struct tape_source *source, struct tape_message *message,

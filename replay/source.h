@@ -59,8 +59,10 @@ struct tape_source *tape_source_open(const char *path, const struct tape_source_
                                      struct tape_error *error);
 
 /* tape_source_open_all(paths, count, options, error): several archives as one; paths are not kept.
- * Messages come by (recv_ns, archive, ordinal), but never out of one archive's own order. Following
- * works with one archive only. */
+ * Messages come by (recv_ns, archive, ordinal), but never out of one archive's own order; an event
+ * no later than the message that follows it in its archive. Following works with one archive only,
+ * and in the order of receipt. By event time, messages within 10 s of receipt (and 128 MiB) are put
+ * in order; one without an event time stays behind the one before it. */
 struct tape_source *tape_source_open_all(const char *const *paths, int count,
                                          const struct tape_source_options *options,
                                          struct tape_error *error);
@@ -87,7 +89,9 @@ int tape_source_try(struct tape_source *source, struct tape_message *message,
 int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error);
 
 /* tape_source_now(source): the virtual clock: replay_ns of the message given last; INT64_MIN before
- * the first. It never runs back but with a seek, and never ahead of what was given. */
+ * the first. It never runs back but with a seek, and never ahead of what was given. Events do not
+ * move it (an import's are years newer than its frames): theirs is the time as it stands, or their
+ * own before the first frame. */
 int64_t tape_source_now(const struct tape_source *source);
 
 /* tape_source_tick(message, tick): decodes the message's payload; see tape_tick_decode. */

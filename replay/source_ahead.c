@@ -5,6 +5,7 @@
 
 #include "format/tick.h"
 #include "format/ws.h"
+#include "replay/source_copy.h"
 
 enum { HELD_FIRST = 256 };
 
@@ -13,12 +14,10 @@ const struct tape_source_ahead_limits tape_source_ahead_default = {
     .bytes = 128 << 20,
 };
 
-/* copy is ours, and what the message's slices point into; NULL once it was taken. */
+/* There is no copy any more once it was taken. */
 struct held {
-    struct tape_message message;
+    struct tape_source_copy copy;
     int64_t event_ns, at_ns; /* at_ns: the latest receive time when it was put */
-    uint8_t *copy;
-    size_t bytes;
 };
 
 /*
@@ -33,7 +32,7 @@ struct tape_source_ahead {
     uint64_t mask, oldest, next, waiting, bytes, late;
     int64_t now_ns, event_ns; /* the latest put; the event time of the one put last */
     int64_t taken_ns;         /* the latest event taken */
-    struct held lent;
+    struct tape_source_copy lent;
 };
 
 static int out_of_memory(struct tape_error *error)
@@ -66,12 +65,9 @@ static inline struct held *held_at(const struct tape_source_ahead *ahead, uint64
 
 void tape_source_ahead_reset(struct tape_source_ahead *ahead)
 {
-    for (; ahead->oldest < ahead->next; ahead->oldest++) {
-        free(held_at(ahead, ahead->oldest)->copy);
-        held_at(ahead, ahead->oldest)->copy = NULL;
-    }
-    free(ahead->lent.copy);
-    ahead->lent.copy = NULL;
+    for (; ahead->oldest < ahead->next; ahead->oldest++)
+        tape_source_copy_free(&held_at(ahead, ahead->oldest)->copy);
+    tape_source_copy_free(&ahead->lent);
     ahead->waiting = ahead->bytes = ahead->late = 0;
     ahead->now_ns = ahead->event_ns = ahead->taken_ns = INT64_MIN;
 }
@@ -120,43 +116,7 @@ static uint64_t pop(struct tape_source_ahead *ahead)
     return top;
 }
 
-/* ---- copies ---- */
-
-/* Where ${slice} lies once [from, from + bytes) has been copied to ${copy}; 0: not in there. */
-static int move_slice(struct tape_slice *slice, const char *from, size_t bytes, const uint8_t *copy)
-{
-    if (slice->bytes == 0 || slice->data < from || slice->data + slice->bytes > from + bytes)
-        return slice->bytes == 0;
-    slice->data = (const char *)copy + (slice->data - from);
-    return 1;
-}
-
-/* Payload and name usually lie in the frame, and are not copied a second time. */
-static int copy_message(struct held *held, const struct tape_message *message)
-{
-    const struct tape_slice *parts[] = {&message->frame, &message->payload, &message->stream};
-    size_t room = 1, used = 0;
-    held->message = *message;
-    for (int i = 0; i < 3; i++)
-        room += parts[i]->bytes;
-    held->copy = malloc(room);
-    if (!held->copy)
-        return 0;
-    struct tape_slice *slices[] = {&held->message.frame, &held->message.payload,
-                                   &held->message.stream};
-    int moved[3] = {0};
-    for (int i = 0; i < 3; i++) {
-        if (moved[i] || parts[i]->bytes == 0)
-            continue;
-        memcpy(held->copy + used, parts[i]->data, parts[i]->bytes);
-        for (int j = i; j < 3; j++)
-            moved[j] |= !moved[j] &&
-                        move_slice(slices[j], parts[i]->data, parts[i]->bytes, held->copy + used);
-        used += parts[i]->bytes;
-    }
-    held->bytes = used + sizeof *held;
-    return 1;
-}
+/* ---- in and out ---- */
 
 static int widen(struct tape_source_ahead *ahead)
 {
@@ -174,14 +134,6 @@ static int widen(struct tape_source_ahead *ahead)
     ahead->held = wider;
     ahead->mask = room - 1;
     return 1;
-}
-
-/* ---- in and out ---- */
-
-static void give_back(struct tape_source_ahead *ahead)
-{
-    free(ahead->lent.copy);
-    ahead->lent.copy = NULL;
 }
 
 static int64_t event_of(const struct tape_message *message)
@@ -206,14 +158,14 @@ int tape_source_ahead_wants(const struct tape_source_ahead *ahead)
 int tape_source_ahead_put(struct tape_source_ahead *ahead, const struct tape_message *message,
                           struct tape_error *error)
 {
-    give_back(ahead);
+    tape_source_copy_free(&ahead->lent);
     if (ahead->next - ahead->oldest > ahead->mask && !widen(ahead))
         return out_of_memory(error);
     struct held *held = held_at(ahead, ahead->next);
     int64_t event_ns = event_of(message);
-    if (!copy_message(held, message))
+    if (!tape_source_copy_make(&held->copy, message))
         return out_of_memory(error);
-    if (message->recv_ns > ahead->now_ns)
+    if (message->recv_ns > ahead->now_ns && message->kind != TAPE_FEED_EVENT)
         ahead->now_ns = message->recv_ns;
     if (event_ns != TAPE_TICK_NONE) {
         ahead->event_ns = event_ns;
@@ -221,23 +173,23 @@ int tape_source_ahead_put(struct tape_source_ahead *ahead, const struct tape_mes
     }
     held->event_ns = ahead->event_ns;
     held->at_ns = ahead->now_ns;
-    ahead->bytes += held->bytes;
+    ahead->bytes += sizeof *held + held->copy.length;
     push(ahead, ahead->next++);
     return 0;
 }
 
 int tape_source_ahead_take(struct tape_source_ahead *ahead, struct tape_message **message)
 {
-    give_back(ahead);
+    tape_source_copy_free(&ahead->lent);
     if (ahead->waiting == 0)
         return 0;
     struct held *held = held_at(ahead, pop(ahead));
-    ahead->lent = *held;
-    held->copy = NULL;
-    ahead->bytes -= held->bytes;
+    ahead->lent = held->copy;
+    held->copy.bytes = NULL;
+    ahead->bytes -= sizeof *held + ahead->lent.length;
     if (held->event_ns > ahead->taken_ns)
         ahead->taken_ns = held->event_ns;
-    while (ahead->oldest < ahead->next && !held_at(ahead, ahead->oldest)->copy)
+    while (ahead->oldest < ahead->next && !held_at(ahead, ahead->oldest)->copy.bytes)
         ahead->oldest++;
     *message = &ahead->lent.message;
     return 1;

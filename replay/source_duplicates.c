@@ -494,7 +494,7 @@ static void note_connection(struct tape_source_duplicates *duplicates,
                             const struct tape_message *message)
 {
     struct connected *connected = &duplicates->connected[message->archive];
-    if (message->connection <= connected->connection)
+    if (message->connection <= connected->connection || message->kind == TAPE_FEED_EVENT)
         return;
     connected->connection = message->connection;
     connected->since_ns = message->recv_ns;
@@ -505,7 +505,7 @@ int tape_source_duplicates_take(struct tape_source_duplicates *duplicates,
 {
     struct mark mark;
     int gave_up = 0, status;
-    if (message->recv_ns > duplicates->now_ns)
+    if (message->recv_ns > duplicates->now_ns && message->kind != TAPE_FEED_EVENT)
         duplicates->now_ns = message->recv_ns;
     note_connection(duplicates, message);
     if (message->kind != TAPE_FEED_DATA)

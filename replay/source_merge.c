@@ -3,8 +3,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Each reel keeps at most a thousand. */
-enum { MERGE_DAMAGES_KEPT_MAX = 1000 * TAPE_SOURCE_ARCHIVES_MAX };
+#include "replay/source_copy.h"
+
+enum {
+    MERGE_DAMAGES_KEPT_MAX = 1000 * TAPE_SOURCE_ARCHIVES_MAX, /* each reel keeps a thousand */
+    MERGE_EVENTS_MAX = 64,
+};
 
 /* Which reel's damage the merge's ${index}th is; one that the reel did not keep keeps its number.
  */
@@ -13,8 +17,25 @@ struct place {
 };
 
 /*
+ * Events are stamped by another clock than messages: an importer's with the day of the import.
+ * They must not hold up the messages behind them, so a run of them is read ahead, as copies, and
+ * each comes no later than the message after it. Invariants: events [taken, count) are still to be
+ * shown; then the message that ended the run, got as its reel said; it lies in message, borrowed
+ * from the reel.
+ */
+struct run {
+    int count, taken;
+    int got;
+    struct tape_message message;
+    struct tape_source_copy events[MERGE_EVENTS_MAX];
+    int64_t comes_ns[MERGE_EVENTS_MAX];
+};
+
+/*
  * Invariants: reels and paths [0, count) are open and ours. heads[a] is the next message of reel a,
- * borrowed from it, for those a that stand in heap [0, waiting), a binary heap by comes_before();
+ * borrowed from it (or from its run), for those a that stand in heap [0, waiting), a binary heap by
+ * comes_before(): by comes_ns[a], which is its recv_ns (or, of an event, less). runs[a] is NULL as
+ * long as reel a gave no event.
  * given = 1: the root was given, and its reel is asked for the next one before anything else.
  * Reels [primed, count) were not asked yet. damages [0, damages_kept) are those that were told
  * before the next head came, damages_seen[a] of them reel a's.
@@ -28,6 +49,8 @@ struct tape_source_merge {
     int damages_seen[TAPE_SOURCE_ARCHIVES_MAX];
     struct place *damages;
     int damages_kept, damages_room;
+    int64_t comes_ns[TAPE_SOURCE_ARCHIVES_MAX];
+    struct run *runs[TAPE_SOURCE_ARCHIVES_MAX];
     struct tape_message heads[TAPE_SOURCE_ARCHIVES_MAX];
 };
 
@@ -61,11 +84,21 @@ struct tape_source_merge *tape_source_merge_open(const char *const *paths, int c
     return merge;
 }
 
+static void forget_run(struct run *run)
+{
+    for (int i = 0; run && i < run->count; i++)
+        tape_source_copy_free(&run->events[i]);
+    if (run)
+        run->count = run->taken = 0;
+}
+
 void tape_source_merge_close(struct tape_source_merge *merge)
 {
     if (!merge)
         return;
     for (int i = 0; i < merge->count; i++) {
+        forget_run(merge->runs[i]);
+        free(merge->runs[i]);
         tape_reel_close(merge->reels[i]);
         free(merge->paths[i]);
     }
@@ -82,7 +115,7 @@ struct tape_reel *tape_source_merge_only(struct tape_source_merge *merge)
 
 static inline int comes_before(const struct tape_source_merge *merge, int one, int other)
 {
-    int64_t one_ns = merge->heads[one].recv_ns, other_ns = merge->heads[other].recv_ns;
+    int64_t one_ns = merge->comes_ns[one], other_ns = merge->comes_ns[other];
     return one_ns < other_ns || (one_ns == other_ns && one < other);
 }
 
@@ -132,12 +165,12 @@ static int note_damages(struct tape_source_merge *merge, int archive, struct tap
     return 0;
 }
 
-/* The next head of a reel: 1, 0 at its end, 2, or a status. */
-static int fetch(struct tape_source_merge *merge, int archive, int waits, struct tape_error *error)
+/* What a reel gives next, and what it found damaged on the way. */
+static int ask_reel(struct tape_source_merge *merge, int archive, int waits,
+                    struct tape_message *message, struct tape_error *error)
 {
     struct tape_reel *reel = merge->reels[archive];
-    struct tape_message *head = &merge->heads[archive];
-    int got = waits ? tape_reel_next(reel, head, error) : tape_reel_try(reel, head, error);
+    int got = waits ? tape_reel_next(reel, message, error) : tape_reel_try(reel, message, error);
     if (merge->damages_seen[archive] != tape_reel_damages(reel)) {
         int status = note_damages(merge, archive, error);
         if (status < 0)
@@ -145,7 +178,65 @@ static int fetch(struct tape_source_merge *merge, int archive, int waits, struct
     }
     if (got < 0 && merge->count > 1)
         tape_error_wrap(error, "%s", merge->paths[archive]);
-    head->archive = (uint16_t)archive;
+    message->archive = (uint16_t)archive;
+    return got;
+}
+
+/* The head is an event: reads to the end of the run that begins with it. */
+static int read_run(struct tape_source_merge *merge, int archive, int waits,
+                    struct tape_error *error)
+{
+    struct run *run = merge->runs[archive];
+    if (!run)
+        run = merge->runs[archive] = calloc(1, sizeof *run);
+    if (!run)
+        return out_of_memory(error);
+    forget_run(run);
+    run->message = merge->heads[archive];
+    do {
+        if (!tape_source_copy_make(&run->events[run->count], &run->message))
+            return out_of_memory(error);
+        run->count++;
+        run->got = ask_reel(merge, archive, waits, &run->message, error);
+    } while (run->got == 1 && run->message.kind == TAPE_FEED_EVENT &&
+             run->count < MERGE_EVENTS_MAX);
+    int64_t until_ns = run->got == 1 ? run->message.recv_ns : INT64_MAX;
+    for (int i = run->count - 1; i >= 0; i--) {
+        if (run->events[i].message.recv_ns < until_ns)
+            until_ns = run->events[i].message.recv_ns;
+        run->comes_ns[i] = until_ns;
+    }
+    return 1;
+}
+
+static int take_event(struct tape_source_merge *merge, int archive)
+{
+    struct run *run = merge->runs[archive];
+    merge->heads[archive] = run->events[run->taken].message;
+    merge->comes_ns[archive] = run->comes_ns[run->taken++];
+    return 1;
+}
+
+/* The next head of a reel: 1, 0 at its end, 2, or a status. */
+static int fetch(struct tape_source_merge *merge, int archive, int waits, struct tape_error *error)
+{
+    struct tape_message *head = &merge->heads[archive];
+    struct run *run = merge->runs[archive];
+    int got;
+    if (run && run->taken < run->count)
+        return take_event(merge, archive);
+    if (run && run->count > 0 && run->got >= 0) {
+        *head = run->message;
+        got = run->got;
+    } else { /* what failed is tried once more */
+        got = ask_reel(merge, archive, waits, head, error);
+    }
+    merge->comes_ns[archive] = head->recv_ns;
+    if (got == 1 && head->kind == TAPE_FEED_EVENT && merge->count > 1) {
+        got = read_run(merge, archive, waits, error);
+        return got == 1 ? take_event(merge, archive) : got;
+    }
+    forget_run(run);
     return got;
 }
 
@@ -204,6 +295,7 @@ int tape_source_merge_seek(struct tape_source_merge *merge, int64_t ns, struct t
 {
     merge->primed = merge->waiting = merge->given = 0;
     for (int i = 0; i < merge->count; i++) {
+        forget_run(merge->runs[i]);
         int status = tape_reel_seek(merge->reels[i], ns, error);
         if (status < 0)
             return merge->count > 1 ? tape_error_wrap(error, "%s", merge->paths[i]),
