@@ -371,6 +371,24 @@ static struct tape_slice find_data(struct tape_slice payload)
     return payload;
 }
 
+/* The usual form, {"stream":"<name>","data":{...}}, in little time: where the first closing brace
+ * of all is the last but one byte, it is the one that ends the data. data is NULL when it is not
+ * so. */
+static struct tape_slice find_plain_data(struct tape_slice payload, struct tape_slice name)
+{
+    static const char before[] = "{\"stream\":\"", after[] = "\",\"data\":{";
+    const struct tape_slice none = {NULL, 0};
+    size_t head = sizeof before - 1 + name.bytes + sizeof after - 1;
+    const char *data = payload.data + head - 1, *end = payload.data + payload.bytes;
+    if (payload.bytes < head + 2 || end[-1] != '}' || end[-2] != '}' ||
+        memcmp(payload.data, before, sizeof before - 1) != 0 ||
+        memcmp(payload.data + sizeof before - 1 + name.bytes, after, sizeof after - 1) != 0 ||
+        memcmp(payload.data + sizeof before - 1, name.data, name.bytes) != 0 ||
+        memchr(data, '}', (size_t)(end - data)) != end - 2)
+        return none;
+    return (struct tape_slice){data, (size_t)(end - 1 - data)};
+}
+
 /* Two pieces around the middle, as one frame. */
 struct form {
     struct tape_slice name; /* of the wrapper; bytes 0: without */
@@ -480,6 +498,8 @@ int tape_session_views_put(struct tape_session_views *views, const struct tape_m
             bytes = put_as_recorded(views, view, message->frame) ? bytes : 0;
         } else {
             form.name = view->combined ? named.name : (struct tape_slice){NULL, 0};
+            if (!form.middle.data && named.wrapped)
+                form.middle = find_plain_data(message->payload, named.name);
             if (!form.middle.data)
                 form.middle = named.wrapped ? find_data(message->payload) : message->payload;
             bytes = put_formed(views, view, &form);

@@ -187,6 +187,11 @@ static void test_wrapper_taken_off(void **state)
         {"{\"stream\":\"btcusdt@trade\",\"x\":{\"data\":1},\"data\":[{\"data\":2}]}",
          "[{\"data\":2}]"},
         {"{\"stream\":\"btcusdt@trade\",\"data\":\"\\u007d\\\"}\"}", "\"\\u007d\\\"}\""},
+        {"{\"stream\":\"btcusdt@trade\",\"data\":{\"a\":\"}\",\"b\":{}}}",
+         "{\"a\":\"}\",\"b\":{}}"},
+        {"{\"stream\":\"btcusdt@trade\",\"data\":{},\"x\":{}}", "{}"},
+        {"{\"stream\":\"btcusdt@trade\",\"data\":{}}", "{}"},
+        {"{\"stream\":\"btcusdt@trade\",\"data\":{} }", "{}"},
         {"{\"stream\":\"btcusdt@trade\"}", "{\"stream\":\"btcusdt@trade\"}"},
         {"{\"stream\":\"btcusdt@trade\",\"data\":", "{\"stream\":\"btcusdt@trade\",\"data\":"},
     };
