@@ -107,7 +107,8 @@ static int open_transport(struct tape_play *play, const struct tape_source_optio
         .loop = options->loop,
         .drop_late_ns = options->drop_late_ns,
         .max_late_ns = options->max_late_ns,
-        .wants = wants,
+        /* Elsewhere all that a source gives has a place. */
+        .wants = options->all || options->format == TAPE_OUTPUT_HFT ? wants : NULL,
         .wants_context = play->output,
         .faults = play->faults,
         .source = *asked,

@@ -76,6 +76,7 @@ static void begin(struct tape_transport *transport)
         transport->state.loop_from_ns = source->from_ns;
         transport->state.loop_to_ns = source->to_ns;
     }
+    tape_transport_choose_way(transport);
 }
 
 struct tape_transport *tape_transport_open(const char *const *paths, int count,
@@ -116,6 +117,12 @@ void tape_transport_close(struct tape_transport *transport)
 
 /* --- the next message --- */
 
+/* What a message as the source gave it is paced by. */
+static inline int64_t stamp_of(const struct tape_message *message)
+{
+    return message->kind == TAPE_FEED_STATE ? message->replay_ns : message->recv_ns;
+}
+
 /* From the source or through the faults: 1 with a message that is wanted, 2, 0 or a status. */
 static int pull(struct tape_transport *transport, struct tape_transport_item *item,
                 int64_t *stamp_ns, struct tape_error *error)
@@ -127,21 +134,20 @@ static int pull(struct tape_transport *transport, struct tape_transport_item *it
         if (!transport->run) {
             got = tape_source_try(transport->source, &item->message, error);
             item->action = TAPE_FAULTS_DELIVER;
-            *stamp_ns = item->message.recv_ns;
+            *stamp_ns = got == 1 ? stamp_of(&item->message) : 0;
         } else if ((got = tape_faults_next(transport->run, transport->source, &faulty, error)) ==
                    1) {
             item->message = faulty.message;
             item->action = faulty.action;
             item->connection = faulty.connection;
             item->close_code = faulty.close_code;
-            *stamp_ns = faulty.at_ns;
+            *stamp_ns =
+                faulty.message.kind == TAPE_FEED_STATE ? faulty.message.replay_ns : faulty.at_ns;
         }
         if (got != 1)
             return got;
     } while (item->action == TAPE_FAULTS_DELIVER && options->wants &&
              !options->wants(options->wants_context, &item->message));
-    if (item->action == TAPE_FAULTS_DELIVER && item->message.kind == TAPE_FEED_STATE)
-        *stamp_ns = item->message.replay_ns;
     return 1;
 }
 
@@ -165,11 +171,6 @@ static int hold(struct tape_transport *transport, struct tape_error *error)
 static int is_paced(const struct tape_transport *transport)
 {
     return transport->pace.speed > 0 && transport->step == TAPE_TRANSPORT_STEPS_NOT;
-}
-
-static int is_stopped(const struct tape_transport *transport)
-{
-    return __atomic_load_n(&transport->stop, __ATOMIC_RELAXED);
 }
 
 int tape_transport_rewind(struct tape_transport *transport, int64_t ns, struct tape_error *error)
@@ -321,8 +322,8 @@ static int release(struct tape_transport *transport, int64_t now_ns, int64_t *un
     return 1;
 }
 
-static void count_left(struct tape_transport *transport, const struct tape_transport_item *item,
-                       int64_t stamp_ns)
+static inline void count_left(struct tape_transport *transport,
+                              const struct tape_transport_item *item, int64_t stamp_ns)
 {
     struct tape_transport_state *state = &transport->state;
     transport->left_ns = stamp_ns;
@@ -416,39 +417,19 @@ static int prepare(struct tape_transport *transport, int64_t now_ns, int64_t *un
     return got == 1 ? release(transport, now_ns, until_ns) : got;
 }
 
-/* Nothing to wait for and nothing to mind: straight from the source. 1, 2, 0 or a status. */
-static int next_flat_out(struct tape_transport *transport, int64_t now_ns,
-                         struct tape_transport_item *item, int64_t *until_ns,
-                         struct tape_error *error)
+static int is_stopped(const struct tape_transport *transport)
 {
-    int64_t stamp_ns;
-    int got = pull(transport, item, &stamp_ns, error);
-    if (got == 2)
-        return look_again(transport, now_ns, until_ns);
-    if (got == 0) {
-        transport->exhausted = 1;
-        transport->state.phase = TAPE_TRANSPORT_PHASE_ENDED;
-    }
-    if (got != 1)
-        return got;
-    transport->idle_ns = TRANSPORT_IDLE_MIN_NS;
-    item->due_ns = TAPE_TRANSPORT_NO_DUE;
-    item->late_ns = 0;
-    count_left(transport, item, stamp_ns);
-    return 1;
+    return __atomic_load_n(&transport->stop, __ATOMIC_RELAXED);
 }
 
-int tape_transport_next(struct tape_transport *transport, int64_t now_ns,
-                        struct tape_transport_item *item, int64_t *until_ns,
-                        struct tape_error *error)
+static int next_minded(struct tape_transport *transport, int64_t now_ns,
+                       struct tape_transport_item *item, int64_t *until_ns,
+                       struct tape_error *error)
 {
     struct tape_transport_state *state = &transport->state;
     int got;
     if (is_stopped(transport) || state->phase == TAPE_TRANSPORT_PHASE_ENDED)
         return 0;
-    if (transport->pace.speed == 0 && state->phase == TAPE_TRANSPORT_PHASE_PLAYING &&
-        !transport->holds && !transport->exhausted && !state->looping && !transport->draining)
-        return next_flat_out(transport, now_ns, item, until_ns, error);
     do
         got = prepare(transport, now_ns, until_ns, error);
     while (got == TRANSPORT_AGAIN && !is_stopped(transport));
@@ -460,6 +441,52 @@ int tape_transport_next(struct tape_transport *transport, int64_t now_ns,
     transport->holds = 0;
     count_left(transport, item, transport->held_ns);
     count_step(transport);
+    return 1;
+}
+
+/* What the source said other than 1 while flat out. */
+static int look_up(struct tape_transport *transport, int got, int64_t now_ns, int64_t *until_ns)
+{
+    if (got == 2)
+        return look_again(transport, now_ns, until_ns);
+    if (got == 0) {
+        transport->exhausted = 1;
+        transport->flat_out = 0;
+        transport->state.phase = TAPE_TRANSPORT_PHASE_ENDED;
+    }
+    return got;
+}
+
+void tape_transport_choose_way(struct tape_transport *transport)
+{
+    const struct tape_transport_state *state = &transport->state;
+    transport->flat_out = transport->pace.speed == 0 &&
+                          state->phase == TAPE_TRANSPORT_PHASE_PLAYING && !transport->holds &&
+                          !transport->exhausted && !state->looping && !transport->draining &&
+                          !transport->run;
+}
+
+/* Millions of messages a second take the short way: nothing to wait for and nothing to mind. */
+int tape_transport_next(struct tape_transport *transport, int64_t now_ns,
+                        struct tape_transport_item *item, int64_t *until_ns,
+                        struct tape_error *error)
+{
+    const struct tape_transport_options *options = &transport->options;
+    if (!transport->flat_out) {
+        int got = next_minded(transport, now_ns, item, until_ns, error);
+        tape_transport_choose_way(transport);
+        return got;
+    }
+    do {
+        int got = tape_source_try(transport->source, &item->message, error);
+        if (got != 1)
+            return look_up(transport, got, now_ns, until_ns);
+    } while (options->wants && !options->wants(options->wants_context, &item->message));
+    item->action = TAPE_FAULTS_DELIVER;
+    item->due_ns = TAPE_TRANSPORT_NO_DUE;
+    item->late_ns = 0;
+    transport->idle_ns = TRANSPORT_IDLE_MIN_NS;
+    count_left(transport, item, stamp_of(&item->message));
     return 1;
 }
 

@@ -206,6 +206,7 @@ int tape_transport_command(struct tape_transport *transport,
     }
     if (status == 0)
         transport->state.commands++;
+    tape_transport_choose_way(transport);
     return status;
 }
 
@@ -216,6 +217,7 @@ void tape_transport_start(struct tape_transport *transport, int64_t now_ns)
         return;
     state->phase =
         transport->begins_paused ? TAPE_TRANSPORT_PHASE_PAUSED : TAPE_TRANSPORT_PHASE_PLAYING;
+    tape_transport_choose_way(transport);
     if (state->phase == TAPE_TRANSPORT_PHASE_PAUSED || !transport->holds ||
         transport->pace.speed == 0)
         return;

@@ -40,7 +40,7 @@ struct tape_transport {
     int64_t span_first_ns, span_last_ns;
     int64_t pass_began_ns;  /* of the loop: when, on the pace's clock */
     uint64_t pass_messages; /* of the loop: those that left since A */
-    int holds, due_known, exhausted, unanchored, draining, span_known;
+    int holds, due_known, exhausted, unanchored, draining, span_known, flat_out;
     int begins_paused;                 /* while WAITING */
     int step;                          /* enum tape_transport_step */
     int stop;                          /* written by any thread or signal handler, atomically */
@@ -49,6 +49,9 @@ struct tape_transport {
 
 /* tape_transport_rewind(transport, ns, error): the next message is the first at or after ns. */
 int tape_transport_rewind(struct tape_transport *transport, int64_t ns, struct tape_error *error);
+
+/* tape_transport_choose_way(transport): flat_out anew, after anything that may change it. */
+void tape_transport_choose_way(struct tape_transport *transport);
 
 /* tape_transport_position(transport, now_ns): see tape_transport_state. */
 int64_t tape_transport_position(const struct tape_transport *transport, int64_t now_ns);

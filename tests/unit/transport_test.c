@@ -67,7 +67,7 @@ static void note(const char *format, ...)
 static int number_of(const struct tape_message *message)
 {
     const char *data = strstr(message->payload.data, "\"data\":");
-    return data ? atoi(data + 7) : -1;
+    return data ? (int)strtol(data + 7, NULL, 10) : -1;
 }
 
 /* "3@2000": message 3 left at 2000 ms, at its due time; "3@2000+5": 5 ms after it; "3@2000!":
