@@ -56,9 +56,9 @@ _Options = _structure(
 _Damage = _structure("tape_source_damage", (_INT, "verdict"), (_U64, "from_ordinal to_ordinal"),
                      (_I64, "from_ns to_ns"), (ctypes.c_char_p, "text"), (_INT, "archive"))
 _State = _structure("tape_source_state", (_INT, "live"), (_U64, "overruns next_ordinal"),
-                    (_INT, "recorder_alive"), (_U64, "blocks_read"))
+                    (_INT, "recorder_alive"), (_U64, "blocks_read event_late"))
 _Share = _structure("tape_source_share", (ctypes.c_char_p, "stream"), (_INT, "archive"),
-                    (_U64, "given late missed unmatched"), (_I64, "late_p50_ns late_p99_ns late_max_ns"))
+                    (_U64, "given late missed unmatched differing"), (_I64, "late_p50_ns late_p99_ns late_max_ns"))
 _Level = _structure("tape_book_level", (_Number, "price quantity"))
 _Error = _structure("tape_error", (_INT, "status"), (ctypes.c_char * 1024, "text"))
 _STRUCTURES = (_Slice, _Number, _Tick, _Message, _Options, _Damage, _State, _Share, _Level, _Error)
@@ -310,8 +310,8 @@ class Message(_Piece):
 
 Damage = collections.namedtuple("Damage", "archive verdict from_ordinal to_ordinal from_ns to_ns text")
 Share = collections.namedtuple(
-    "Share", "stream archive given late missed unmatched late_p50_ns late_p99_ns late_max_ns")
-State = collections.namedtuple("State", "live overruns next_ordinal recorder_alive blocks_read")
+    "Share", "stream archive given late missed unmatched differing late_p50_ns late_p99_ns late_max_ns")
+State = collections.namedtuple("State", "live overruns next_ordinal recorder_alive blocks_read event_late")
 
 
 class Source:
@@ -429,7 +429,7 @@ class Source:
         found = _State()
         self._library.tape_source_read_state(self._open(), found)
         return State(bool(found.live), found.overruns, found.next_ordinal, bool(found.recorder_alive),
-                     found.blocks_read)
+                     found.blocks_read, found.event_late)
 
     def _rows(self, call, structure, kind):
         found, row = [], structure()
