@@ -1,7 +1,8 @@
 #!/bin/sh
-# The installed tree as a user has it: tape.h compiles alone in C11 and C++17, samples/strategy.c builds
-# with what pkg-config says, shared and static, prints the trades of an archive and of one that is being
-# recorded; the library exports tape_* only and names nothing that prints, exits or reads the environment.
+# The installed tree as a user has it: tape.h compiles alone in C11 and C++17, the samples in C build with
+# what pkg-config says, shared and static, strategy.c prints the trades of an archive and of one that is being
+# recorded, samples/tapedeck.py finds the library and decides as its twin in C does; the library exports
+# tape_* only and names nothing that prints, exits or reads the environment.
 # plain build only: it installs, and links programs that know no sanitizer.
 set -eu
 
@@ -34,7 +35,14 @@ done
 cflags=$(pkg-config --cflags tapedeck) libs=$(pkg-config --libs tapedeck)
 
 echo '#include <tape.h>
-int main(void) { return tape_source_open("", 0, 0) != 0; }' >"$scratch/alone.c"
+int main(void)
+{
+    struct tape_book_level level = {{{0, 0}, 0, 0, 0}, {{0, 0}, 0, 0, 0}};
+    struct tape_book *book = tape_book_for("spot", "btcusdt@depth@100ms", 0);
+    int found = tape_book_state(book) == TAPE_BOOK_UNKNOWN && tape_book_level(book, 0, 0, &level) == 0;
+    tape_book_free(book);
+    return !found || tape_source_layout("tape_message") == 0 || tape_source_open("", 0, 0) != 0;
+}' >"$scratch/alone.c"
 cp "$scratch/alone.c" "$scratch/alone.cc"
 strict="-Wall -Wextra -Wpedantic -Werror"
 # shellcheck disable=SC2086
@@ -43,6 +51,10 @@ cc -std=c11 $strict $cflags -o "$scratch/alone_c" "$scratch/alone.c" $libs || fa
 c++ -std=c++17 $strict $cflags -o "$scratch/alone_cc" "$scratch/alone.cc" $libs || fail "C++17"
 # shellcheck disable=SC2086
 cc -std=c11 $strict $cflags -o "$scratch/strategy" "$root/samples/strategy.c" $libs || fail "strategy.c"
+for sample in moving_average market_maker; do
+    # shellcheck disable=SC2086
+    cc -std=c11 $strict $cflags -o "$scratch/$sample" "$root/samples/$sample.c" $libs || fail "$sample.c"
+done
 [ "$(wc -l <"$root/samples/strategy.c")" -le 30 ] || fail "strategy.c has more than 30 lines"
 # shellcheck disable=SC2086
 cc $cflags -o "$scratch/strategy_static" "$root/samples/strategy.c" "$tree/usr/lib/libtapedeck.a" \
@@ -73,6 +85,9 @@ with open(scratch + "/wanted.txt", "w", encoding="ascii") as file:
     file.writelines(wanted)
 PYTHON
 export LD_LIBRARY_PATH="$tree/usr/lib"
+for program in alone_c alone_cc; do
+    "$scratch/$program" || fail "$program: $?"
+done
 "$tree/usr/bin/tape-record" --import "$scratch/lines.txt" "$scratch/tape" >/dev/null 2>&1 || fail "import"
 for program in strategy strategy_static; do
     "$scratch/$program" "$scratch/tape" >"$scratch/got.txt" 2>"$scratch/said.txt" || fail "$program: $(cat "$scratch/said.txt")"
@@ -80,6 +95,19 @@ for program in strategy strategy_static; do
 done
 "$scratch/strategy" "$scratch/none" >/dev/null 2>"$scratch/said.txt" && fail "no archive, and no error"
 grep -q "^open $scratch/none: " "$scratch/said.txt" || fail "words: $(cat "$scratch/said.txt")"
+
+# Python: a copy of the file anywhere finds the installed library, the system's or the one it is told.
+mkdir "$scratch/python"
+cp "$root/samples/tapedeck.py" "$root/samples/moving_average.py" "$scratch/python"
+"$root/samples/generate.py" --seed 3 --symbols btcusdt --streams trade,aggTrade --count 3000 >"$scratch/trades.txt"
+"$tree/usr/bin/tape-record" --import "$scratch/trades.txt" "$scratch/trades" >/dev/null 2>&1 || fail "import of trades"
+"$scratch/moving_average" "$scratch/trades" >"$scratch/wanted_decisions.txt" || fail "moving_average"
+[ -s "$scratch/wanted_decisions.txt" ] || fail "moving_average decided nothing"
+for library in "" "$tree/usr/lib/libtapedeck.so.0"; do
+    TAPEDECK_LIBRARY=$library /usr/bin/python3 -B "$scratch/python/moving_average.py" "$scratch/trades" \
+        >"$scratch/got.txt" 2>&1 || fail "moving_average.py: $(cat "$scratch/got.txt")"
+    cmp -s "$scratch/got.txt" "$scratch/wanted_decisions.txt" || fail "Python: $(head -3 "$scratch/got.txt")"
+done
 
 # Live: the recorder reads from a pipe that is fed while the strategy follows.
 mkfifo "$scratch/pipe"
