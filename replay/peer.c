@@ -149,12 +149,10 @@ void tape_peer_queue_close(struct tape_peer *peer, int code, const char *reason)
         frame[header + 1] = (uint8_t)code;
         memcpy(frame + header + 2, reason, bytes - 2);
     }
-    /* Nothing may follow a close frame: pongs that wait for a piece to end go before it. Those that
-     * have begun to leave are first in any case. */
-    if (peer->control_start == 0) {
-        tape_peer_append(peer, peer->control, peer->control_end);
-        peer->control_end = 0;
-    }
+    /* Nothing may follow a close frame. Control frames that wait go out where a piece ends: that must
+     * not be the piece which the close frame is in. */
+    if (peer->mid_piece && peer->pieces_count == 1)
+        peer->last_private = 0;
     peer->pong_bytes = 0;
     tape_peer_append(peer, frame, header + bytes);
 }

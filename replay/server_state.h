@@ -22,7 +22,7 @@ enum {
     TAPE_PEER_FROM_BYTES = 64,
     TAPE_PEER_HEAD_S = 10,            /* a TLS handshake and a request's head, or a later request */
     TAPE_PEER_IDLE_S = 30,            /* between two requests */
-    TAPE_PEER_CLOSE_BYTES = 64 << 10, /* of a queue, that leave yet when the peer closes */
+    TAPE_PEER_CLOSE_BYTES = 256 << 10, /* of a queue, that leave yet when the peer closes */
     TAPE_PEER_CLOSE_S = 5, /* for the answer to a close frame, and for the last bytes to leave */
 };
 
