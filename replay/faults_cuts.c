@@ -55,7 +55,7 @@ static int64_t time_after(const struct tape_faults_cuts *cuts, int64_t after_ns)
 void tape_faults_cuts_restart(struct tape_faults_cuts *cuts, int64_t now_ns)
 {
     cuts->seen_count = cuts->given = 0;
-    cuts->next_ns = time_after(cuts, now_ns == INT64_MIN ? now_ns : now_ns - 1);
+    cuts->next_ns = time_after(cuts, now_ns);
 }
 
 int tape_faults_cuts_see(struct tape_faults_cuts *cuts, uint16_t archive, uint32_t connection)

@@ -30,8 +30,8 @@ int tape_faults_cuts_begin(struct tape_faults_cuts *cuts, const struct tape_faul
                            int64_t start_ns, int64_t from_ns, int64_t to_ns);
 void tape_faults_cuts_end(struct tape_faults_cuts *cuts);
 
-/* tape_faults_cuts_restart(cuts, now_ns): forgets the connections; the next time is the first at or
- * after ${now_ns}. */
+/* tape_faults_cuts_restart(cuts, now_ns): forgets the connections; the next time is the first after
+ * ${now_ns}, before which there was nothing to cut. */
 void tape_faults_cuts_restart(struct tape_faults_cuts *cuts, int64_t now_ns);
 
 /* tape_faults_cuts_see(cuts, archive, connection): it gave a message. 0, or TAPE_FAILED. */

@@ -217,6 +217,11 @@ static void no_more_than_so_many_bytes(void **state)
     for (int i = 0; i < 15; i++)
         assert_int_equal(tape_faults_held_keep(held, &message, 0, 1), 1);
     assert_int_equal(tape_faults_held_keep(held, &message, 0, 1), 0);
+    for (int i = 0; i < 3; i++) {
+        tape_faults_held_free_one(tape_faults_held_take(held));
+        assert_int_equal(tape_faults_held_keep(held, &message, 0, 1), 1);
+        assert_int_equal(tape_faults_held_keep(held, &message, 0, 1), 0);
+    }
     message = message_of(1, 10, "a");
     assert_int_equal(tape_faults_held_keep(held, &message, 0, 1), 1);
     tape_faults_held_free(held);

@@ -442,6 +442,9 @@ static void cut_by_the_time(void **state)
     assert_string_equal(
         played(RULES("{\"from\":\"+2ms\",\"to\":\"+22ms\",\"cut\":{\"every\":\"10ms\"}}")),
         "a1 A2 a3 a9 a10 A11 cut1/0@12 cut2/0@12 A40 a41");
+    assert_string_equal(
+        played(RULES("{\"from\":\"+2ms\",\"to\":\"+12ms\",\"cut\":{\"every\":\"10ms\"}}")),
+        "a1 A2 a3 a9 a10 A11 A40 a41");
     assert_string_equal(played(RULES("{\"from\":\"+3ms\",\"to\":\"+9ms\",\"cut\":{\"at\":[\"+2ms\","
                                      "\"+3ms\",\"+8ms\",\"+9ms\"]}}")),
                         "a1 A2 cut1/0@3 cut2/0@3 a3 cut1/0@8 a9 a10 A11 A40 a41");
@@ -746,6 +749,15 @@ static void a_seek_forgets(void **state)
     assert_int_equal(tape_source_seek(play.source, made_ns, NULL), 0);
     tape_faults_restart(play.run);
     assert_string_equal(rest_of_play(), whole);
+    /* also of the message that waits for what leaves before it */
+    assert_int_equal(tape_source_seek(play.source, made_ns, NULL), 0);
+    tape_faults_restart(play.run);
+    do
+        assert_int_equal(next_item(&item), 1);
+    while (item.action != TAPE_FAULTS_CUT);
+    assert_int_equal(tape_source_seek(play.source, made_ns + 5 * MS, NULL), 0);
+    tape_faults_restart(play.run);
+    assert_string_equal(rest_of_play(), "cut1/0@10 a6+9 b5+35 b40");
     end_play();
 }
 
