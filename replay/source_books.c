@@ -9,6 +9,7 @@
 #include "format/growing.h"
 #include "format/record.h"
 #include "replay/source.h"
+#include "replay/source_books_deferred.h"
 #include "replay/source_books_set.h"
 #include "replay/source_glob.h"
 
@@ -33,7 +34,8 @@ struct capture {
 
 /*
  * Invariants: source is NULL (the books are those of no time), or gave everything before at_ns;
- * holds = 1: held came from it after that, and is not applied. last_ordinals: of what was read of
+ * holds = 1: held came from it after that, and is not applied; deferred: events that came before
+ * held and are stamped at_ns or later. last_ordinals: of what was read of
  * each archive. full_ns: up to there one reading went from the beginning, so that the streams'
  * first_known_ns count for it.
  */
@@ -43,6 +45,7 @@ struct tape_source_books {
     char *stream; /* as asked for, or NULL */
     struct tape_source *source;
     struct tape_message held;
+    struct tape_source_books_deferred deferred;
     int holds, ended, whole, damages;
     int64_t at_ns, last_ns, full_ns;
     int64_t last_ordinals[TAPE_SOURCE_ARCHIVES_MAX];
@@ -271,20 +274,53 @@ static void note_damages(struct tape_source_books *books)
     }
 }
 
-static int take(struct tape_source_books *books, const struct tape_message *message,
+/* 1 for events that change a book, or the trust in it. */
+static int is_of_books(const struct tape_message *event)
+{
+    int kind = event->record_kind;
+    return kind == TAPE_RECORD_SNAPSHOT || kind == TAPE_RECORD_NOTE ||
+           kind == TAPE_RECORD_CONNECTION_CLOSE || kind == TAPE_RECORD_SESSION_START ||
+           kind == TAPE_RECORD_SESSION_END;
+}
+
+/* Events that were met: those before at_ns; all of them where a message came after them. */
+static int take_deferred(struct tape_source_books *books, int64_t at_ns, struct tape_error *error)
+{
+    const struct tape_message *event;
+    while ((event = tape_source_books_deferred_first(&books->deferred)) && event->recv_ns < at_ns) {
+        int status = take_event(books, event, error);
+        tape_source_books_deferred_drop(&books->deferred);
+        if (status < 0)
+            return status;
+    }
+    return 0;
+}
+
+/* A message before at_ns, or an event of any time. */
+static int take(struct tape_source_books *books, const struct tape_message *message, int64_t at_ns,
                 struct tape_error *error)
 {
     int64_t *last = &books->last_ordinals[message->archive];
+    int event = message->kind == TAPE_FEED_EVENT;
     if ((int64_t)message->ordinal <= *last)
         return 0; /* read again after the end */
     *last = (int64_t)message->ordinal;
+    if (event && !is_of_books(message))
+        return 0;
+    if (event && (message->recv_ns >= at_ns || books->deferred.count > 0) &&
+        tape_source_books_deferred_add(&books->deferred, message) < 0)
+        return short_of_memory(error);
+    if (event)
+        return books->deferred.count > 0 ? 0 : take_event(books, message, error);
+    int status = take_deferred(books, INT64_MAX, error);
     books->last_ns = message->recv_ns;
-    if (message->kind == TAPE_FEED_DATA)
-        return take_data(books, message, error);
-    return message->kind == TAPE_FEED_EVENT ? take_event(books, message, error) : 0;
+    if (status < 0 || message->kind != TAPE_FEED_DATA)
+        return status;
+    return take_data(books, message, error);
 }
 
-/* Everything before the first message that is not before at_ns. 0 or a status. */
+/* Everything before the first message that is not before at_ns. That is no event: an importer's are
+ * of the day of the import, whatever that of the lines. 0 or a status. */
 static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tape_error *error)
 {
     int got = books->holds;
@@ -292,12 +328,11 @@ static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tap
         got = tape_source_next(books->source, &books->held, error);
     for (; got == 1; got = tape_source_next(books->source, &books->held, error)) {
         note_damages(books);
-        /* An importer's events are of the day of the import, whatever that of the lines. */
         books->holds = books->held.recv_ns >= at_ns && books->held.kind != TAPE_FEED_EVENT &&
                        (int64_t)books->held.ordinal > books->last_ordinals[books->held.archive];
         if (books->holds)
             break;
-        int status = take(books, &books->held, error);
+        int status = take(books, &books->held, at_ns, error);
         if (status < 0)
             return status;
     }
@@ -307,7 +342,7 @@ static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tap
         note_damages(books);
     books->ended = got == 0;
     books->at_ns = at_ns;
-    return 0;
+    return take_deferred(books, at_ns, error);
 }
 
 /* ---- looking backwards ---- */
@@ -315,6 +350,7 @@ static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tap
 static void close_source(struct tape_source_books *books)
 {
     tape_source_close(books->source);
+    tape_source_books_deferred_clear(&books->deferred);
     books->source = NULL;
     books->holds = books->ended = 0;
 }
@@ -332,6 +368,7 @@ static int begin(struct tape_source_books *books, int64_t from_ns, struct tape_e
     tape_source_books_set_restart(&books->set);
     for (int i = 0; i < TAPE_SOURCE_ARCHIVES_MAX; i++)
         books->last_ordinals[i] = -1;
+    memset(books->captures, 0, sizeof books->captures);
     books->damages = 0;
     books->whole = from_ns == INT64_MIN;
     books->source =
