@@ -69,10 +69,11 @@ struct arrival {
     uint16_t archive;
 };
 
-/* Where a connection of an archive is new, what came before it cannot be meant by its copies. */
+/* Where a connection of an archive is new, what came before it cannot be meant by its copies. Of
+ * those that are there from the beginning (or about) it is not known that they are new. */
 struct connected {
     uint32_t connection; /* the newest: they are numbered over an archive's life */
-    int64_t since_ns;    /* recv_ns of its first message */
+    int64_t since_ns;    /* recv_ns of its first message, or INT64_MIN */
 };
 
 /*
@@ -85,7 +86,7 @@ struct tape_source_duplicates {
     struct tape_source_duplicates_limits limits;
     int by_connection;
     struct tape_source_shares *shares;
-    int64_t now_ns;
+    int64_t begin_ns, now_ns; /* the virtual clock, at the first message and now */
     struct arrival *arrivals;
     uint64_t arrivals_mask, oldest, newest;
     struct group **tables[TABLES];
@@ -371,8 +372,8 @@ static int widen_arrivals(struct tape_source_duplicates *duplicates)
 }
 
 /* The arrival that a message of this way is the copy of; 0: none. It came after the last one that
- * the way had, within the window, and not before the way's connection was there, where there is
- * a choice. */
+ * the way had, within the window; without an id, where there is a choice, not before the way's
+ * connection was there. */
 static uint64_t find_arrival(const struct tape_source_duplicates *duplicates,
                              const struct group *group, const struct mark *mark)
 {
@@ -384,9 +385,10 @@ static uint64_t find_arrival(const struct tape_source_duplicates *duplicates,
         return 0;
     if (last >= duplicates->oldest)
         at = arrival_at(duplicates, last)->next;
+    int64_t since_ns = has_id(group) ? INT64_MIN : mark->since_ns;
     for (int i = 0; i < SKIP_MAX && at != group->last; i++) {
         const struct arrival *arrival = arrival_at(duplicates, at);
-        if (arrival->recv_ns >= mark->since_ns && arrival->given_ns >= until_ns)
+        if (arrival->recv_ns >= since_ns && arrival->given_ns >= until_ns)
             break;
         at = arrival->next;
     }
@@ -496,8 +498,9 @@ static void note_connection(struct tape_source_duplicates *duplicates,
     struct connected *connected = &duplicates->connected[message->archive];
     if (message->connection <= connected->connection || message->kind == TAPE_FEED_EVENT)
         return;
+    int64_t age_ns = minus(duplicates->now_ns, duplicates->begin_ns);
     connected->connection = message->connection;
-    connected->since_ns = message->recv_ns;
+    connected->since_ns = age_ns > duplicates->limits.bytes_ns ? message->recv_ns : INT64_MIN;
 }
 
 int tape_source_duplicates_take(struct tape_source_duplicates *duplicates,
@@ -505,8 +508,11 @@ int tape_source_duplicates_take(struct tape_source_duplicates *duplicates,
 {
     struct mark mark;
     int gave_up = 0, status;
-    if (message->recv_ns > duplicates->now_ns && message->kind != TAPE_FEED_EVENT)
+    if (message->recv_ns > duplicates->now_ns && message->kind != TAPE_FEED_EVENT) {
+        if (duplicates->now_ns == INT64_MIN)
+            duplicates->begin_ns = message->recv_ns;
         duplicates->now_ns = message->recv_ns;
+    }
     note_connection(duplicates, message);
     if (message->kind != TAPE_FEED_DATA)
         return 1;
