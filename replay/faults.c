@@ -209,8 +209,6 @@ static int take_cut(struct tape_faults_run *run, int64_t until_ns, struct tape_f
 /* 1 with a held message or a cut that leaves before the message ahead (at the end: any), or 0. */
 static int take_due(struct tape_faults_run *run, struct tape_faults_item *item)
 {
-    if (run->has_ahead && run->ahead.kind == TAPE_FEED_STATE)
-        return 0;
     const struct tape_faults_held_one *first = tape_faults_held_first(run->held);
     int64_t until_ns = run->ended ? INT64_MIN : run->ahead.recv_ns, at_ns = 0;
     int64_t step_ns;

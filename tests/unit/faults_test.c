@@ -14,6 +14,7 @@
 #include "format/pack.h"
 #include "format/ring.h"
 #include "format/ws.h"
+#include "replay/faults_internal.h"
 #include "tests/unit/make_records.h"
 
 #define MS     1000000ll
@@ -453,6 +454,10 @@ static void cut_by_the_time(void **state)
         played(RULES("{\"streams\":\"A\",\"cut\":{\"at\":[\"+3ms\"],\"code\":1001}},"
                      "{\"streams\":\"a\",\"cut\":{\"at\":[\"+3ms\"]}}")),
         "a1 A2 cut2/1001@3 cut1/0@3 a3 a9 a10 A11 A40 a41");
+    /* what a rule above dropped gave nothing */
+    assert_string_equal(played(RULES("{\"streams\":\"a\",\"drop\":{\"probability\":1}},"
+                                     "{\"cut\":{\"at\":[\"+9ms\"]}}")),
+                        "A2 cut2/0@9 A11 A40");
     /* before a delayed message of that time */
     assert_string_equal(
         played(RULES("{\"to\":\"+2ms\",\"delay\":{\"probability\":1,\"min\":\"4ms\",\"max\":"
@@ -573,14 +578,21 @@ static void states_pass(void **state)
     while (tape_source_next(source, &message, NULL) == 1)
         states += message.kind == TAPE_FEED_STATE;
     tape_source_close(source);
+    assert_true(states > 0);
     begin_play(RULES("{\"drop\":{\"probability\":1}},{\"cut\":{\"at\":[\"+1ms\",\"+50ms\"]}}"),
                &wanted);
-    for (; states > 0; states--) {
+    for (int i = 0; i < states; i++) {
         assert_int_equal(next_item(&item), 1);
         assert_int_equal(item.message.kind, TAPE_FEED_STATE);
     }
     assert_int_equal(next_item(&item), 0);
     end_play();
+    /* nor do times count from them: they are as old as the last message in them */
+    begin_play(RULES("{\"to\":\"+1ms\",\"drop\":{\"probability\":1}}"), &wanted);
+    play.faults->has_start = 0;
+    rest_of_play();
+    end_play();
+    assert_int_equal(play.totals.dropped, 1);
 }
 
 /* ---- clocks ---- */

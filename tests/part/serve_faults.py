@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""tape-replay serve --faults, to an outside client: connections end where they were recorded to end, with the
+venue's code, with a close frame without one, or without a frame; every message comes, over as many connections;
+injected faults come as play gives them, and injected cuts with their code."""
+import asyncio
+import json
+import pathlib
+import sys
+
+sys.dont_write_bytecode = True
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import rig  # noqa: E402
+import served  # noqa: E402
+import stranger  # noqa: E402
+from rig import expect, expect_equal  # noqa: E402
+
+try:
+    import websockets
+except ImportError as error:
+    rig.skip("python3-websockets is not there (%s)" % error)
+
+STREAM = "btcusdt@trade"
+# how the venue ends a connection, and what a client is told of it
+ENDS = ((stranger.close(1001, b"going away"), 1001), ("reset", None), (stranger.frame(stranger.CLOSE), 1005),
+        ("end", None), (stranger.close(4003), 4003), (stranger.close(1000), 1000), ("stopped", 1000))
+COUNT = 40
+
+
+def payload(connection, number):
+    return b'{"stream":"%s","data":{"e":"trade","s":"BTCUSDT","t":%d}}' % (STREAM.encode(), connection * 1000 + number)
+
+
+def script(peer, number):
+    peer.upgrade()
+    peer.read_frame()
+    peer.send(stranger.frame(1, b'{"result":null,"id":1}'))
+    for i in range(COUNT):
+        peer.send(stranger.frame(1, payload(number, i)))
+    end = ENDS[number - 1][0]
+    if end == "reset":
+        # what was sent must have arrived: a reset takes what waits to be sent with it
+        peer.sock.shutdown(1)
+        peer.read_to_end()
+    elif end != "end":
+        peer.send(b"" if end == "stopped" else end)
+        peer.read_to_end()
+
+
+def record_ends(scratch):
+    """One archive whose connections end in all these ways, the last one because the recorder was stopped."""
+    with stranger.Stranger(script, connections=len(ENDS)) as server:
+        def all_came(recorder):
+            recorder.wait_until(lambda: server_has(recorder), "the last connection's messages")
+
+        def server_has(recorder):
+            archives = list(scratch.glob("case-*/tape"))
+            return archives and (archives[0] / "segments").is_dir() and \
+                sum(map(len, served.data_frames(archives[0]).values())) >= (COUNT + 1) * len(ENDS)
+
+        archive, _ = stranger.record(scratch, server, streams=(STREAM,), until=all_came)
+    return archive
+
+
+async def listen(url):
+    """The messages of one connection, and the code it ended with; None: without a close frame."""
+    found = []
+    async with websockets.connect(url, max_queue=None) as client:
+        try:
+            while True:
+                found.append(await asyncio.wait_for(client.recv(), rig.PATIENCE_S))
+        except websockets.ConnectionClosed as end:
+            return found, end.rcvd.code if end.rcvd else None
+
+
+def url_of(server, query=""):
+    return "%s/stream?streams=%s%s" % (server.url, STREAM, query)
+
+
+def recorded_ends(archive):
+    causes = [event["cause"] for event in rig.records_of(archive, "connection_close")]
+    expect_equal(len(causes), len(ENDS), "connections recorded: %s" % causes)
+    for speed in ("max", "20"):
+        with served.Server("--speed", speed, "--unrouted", "--faults=recorded", "--at-end", "exit", archive) as server:
+            for number, (_, code) in enumerate(ENDS, 1):
+                found, ended = asyncio.run(listen(url_of(server)))
+                expect_equal(found, [payload(number, i).decode() for i in range(COUNT)],
+                             "messages of connection %d at speed %s" % (number, speed))
+                expect_equal(ended, code, "the end of connection %d (%s) at speed %s" % (number, causes[number - 1], speed))
+            server.wait()
+    with served.Server("--speed", "max", "--unrouted", "--at-end", "exit", archive) as server:
+        found, ended = asyncio.run(listen(url_of(server)))
+        expect_equal((len(found), ended), (COUNT * len(ENDS), 1000), "without --faults one connection has it all")
+
+
+def injected(scratch, archive):
+    faults = scratch / "faults.json"
+    faults.write_text(json.dumps({"seed": 3, "rules": [
+        {"drop": {"probability": 0.1}}, {"duplicate": {"probability": 0.1}},
+        {"reorder": {"probability": 0.2, "by": 2}}]}))
+    wanted = [line for line in rig.play(archive, "--faults=%s" % faults, "--stream", STREAM).decode().split("\n") if line]
+    plain = [payload(number, i).decode() for number in range(1, len(ENDS) + 1) for i in range(COUNT)]
+    expect(wanted != plain and len(set(wanted)) < len(plain) and len(set(wanted)) < len(wanted), "play's faults")
+    for speed in ("max", "20"):
+        with served.Server("--speed", speed, "--unrouted", "--faults=%s" % faults, archive) as server:
+            found, ended = asyncio.run(listen(url_of(server)))
+            expect_equal((found, ended), (wanted, 1000), "injected faults at speed %s" % speed)
+
+
+def injected_cuts(scratch, archive):
+    faults = scratch / "cuts.json"
+    faults.write_text('{"seed": 9, "rules": [{"cut": {"probability": 0.05, "code": 1012}}]}')
+    _, said = rig.call("tape-replay", "play", "--speed", "max", "--json", "--faults=%s" % faults, archive)
+    cuts = int(json.loads(said)["faults"]["cuts"])
+    expect(cuts > 3, "%d cuts" % cuts)
+    found, ends = [], []
+    with served.Server("--speed", "max", "--unrouted", "--faults=%s" % faults, "--at-end", "exit", archive) as server:
+        while not ends or ends[-1] != 1000:
+            some, end = asyncio.run(listen(url_of(server)))
+            found += some
+            ends.append(end)
+        server.wait()
+    expect_equal(found, [payload(number, i).decode() for number in range(1, len(ENDS) + 1) for i in range(COUNT)],
+                 "nothing is lost between connections")
+    expect_equal(ends, [1012] * cuts + [1000], "the ends")
+
+
+def main(scratch):
+    archive = record_ends(scratch)
+    recorded_ends(archive)
+    injected(scratch, archive)
+    injected_cuts(scratch, archive)
+
+
+rig.run_main(main)
