@@ -11,7 +11,7 @@
 
 #define STATUS_LINE_REDRAW_NS 250000000ll
 #define STATUS_LINE_REPEAT_NS 10000000000ll
-enum { STATUS_LINE_BYTES = 400, STATUS_LINE_WIDTH = 80 };
+enum { STATUS_LINE_WIDTH = 80 };
 
 #define STATUS_LINE_GREEN  "\033[32m"
 #define STATUS_LINE_YELLOW "\033[33m"
@@ -113,7 +113,7 @@ static unsigned width_of(FILE *to)
 void tape_status_line_show(struct tape_status_line *line, const struct tape_transport_state *state,
                            int64_t now_ns)
 {
-    char text[STATUS_LINE_BYTES];
+    char text[TAPE_STATUS_LINE_BYTES];
     if (!tape_status_line_is_due(line, now_ns))
         return;
     tape_status_line_format(text, sizeof text, state, line->colours);
@@ -123,10 +123,13 @@ void tape_status_line_show(struct tape_status_line *line, const struct tape_tran
         return;
     }
     cut_to(text, width_of(line->to) - 1);
+    line->due_ns = now_ns + STATUS_LINE_REDRAW_NS;
+    if (line->shown && strcmp(text, line->text) == 0)
+        return;
+    memcpy(line->text, text, sizeof text);
     fprintf(line->to, STATUS_LINE_CLEAR "%s%s", text, line->colours ? STATUS_LINE_PLAIN : "");
     fflush(line->to);
     line->shown = 1;
-    line->due_ns = now_ns + STATUS_LINE_REDRAW_NS;
 }
 
 void tape_status_line_hide(struct tape_status_line *line)

@@ -17,11 +17,14 @@ enum tape_status_line_mode {
     TAPE_STATUS_LINE_REPEATED, /* a line of its own every ten seconds */
 };
 
-/* Invariant: shown = 1 while the line stands on the terminal, the cursor behind it. */
+enum { TAPE_STATUS_LINE_BYTES = 400 };
+
+/* Invariant: shown = 1 while the line stands on the terminal, the cursor behind it; it is text. */
 struct tape_status_line {
     int mode, colours, shown;
     int64_t due_ns;
     FILE *to;
+    char text[TAPE_STATUS_LINE_BYTES];
 };
 
 /* tape_status_line_begin(line, to, allowed, now_ns): chooses by what to is. allowed 0: never.
