@@ -2,12 +2,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "replay/pace.h"
 #include "replay/session_internal.h"
 
-/* As of what was given: INT64_MIN before anything was. */
+/* The replay time of what left last; the source is ahead of that. INT64_MIN before anything did. */
+static int64_t where(struct tape_session *session)
+{
+    struct tape_transport_state state;
+    tape_transport_read_state(session->transport, tape_pace_now(), &state);
+    return state.replay_ns;
+}
+
 static int bring_up(struct tape_session *session, struct tape_error *error)
 {
-    int64_t now_ns = tape_source_now(tape_transport_source(session->transport));
+    int64_t now_ns = where(session);
     if (now_ns == INT64_MIN)
         return tape_error_set(error, TAPE_MISSING, "the session has not begun");
     if (session->books)
@@ -71,7 +79,7 @@ int tape_session_give_books(struct tape_session_member *member, size_t from,
 {
     struct tape_message message;
     struct tape_session *session = member->session;
-    if (tape_source_now(tape_transport_source(session->transport)) == INT64_MIN)
+    if (where(session) == INT64_MIN)
         return 0; /* the transport will give them */
     int status = bring_up(session, error);
     for (int i = 0; status == 0 && i < tape_source_books_count(session->books); i++) {
