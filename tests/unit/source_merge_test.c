@@ -220,7 +220,7 @@ static void seeks_over_all(void **state)
         static const int stamps[] = {10, 20, 30, 40, 50, 60};
         for (int i = 0; i < 6; i++)
             if (stamps[i] >= ns)
-                strcat(wanted, words[i]);
+                snprintf(wanted + strlen(wanted), sizeof wanted - strlen(wanted), "%s", words[i]);
         if (wanted[0])
             wanted[strlen(wanted) - 1] = '\0';
         assert_string_equal(all_of(source), wanted);
