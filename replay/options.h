@@ -44,7 +44,7 @@ enum tape_options_verb {
       "several archives: keep or remove what came twice")                                          \
     X(loop, "loop", "PS", NULL, FLAG, "from --to back to --from, again and again")                 \
     X(paused, "paused", "PS", NULL, FLAG, "begin paused")                                          \
-    X(control, "control", "PS", "ADDR", TEXT, "a JSON endpoint for pause, step, seek, speed ...")  \
+    X(control, "control", "P", "ADDR", TEXT, "a JSON endpoint for pause, step, seek, speed ...")   \
     X(faults, "faults", "PS", "FILE", TEXT, "faults to inject, or: recorded")                      \
     X(max_late_ns, "max-late", "PS", "TIME", DURATION,                                             \
       "exit 1 when a message left later than this")                                                \

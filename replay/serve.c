@@ -129,18 +129,6 @@ static int open_receipt(struct tape_serve *serve, struct tape_error *error)
     return serve->receipt_fd < 0 ? tape_error_errno(error, errno, "receipt %.700s", path) : 0;
 }
 
-static int check_options(const struct tape_options *options, struct tape_error *error)
-{
-    if (options->control)
-        return tape_error_set(error, TAPE_USAGE,
-                              "serve answers /control where it listens: --control is for play");
-    if (!options->cert != !options->key)
-        return tape_error_set(error, TAPE_USAGE, "wss needs both: --cert and --key");
-    if (options->follow && options->archives_count > 1)
-        return tape_error_set(error, TAPE_USAGE, "--follow works with one archive only");
-    return 0;
-}
-
 /* The times of injected faults count from the start of the recording. */
 static int load_faults(struct tape_serve *serve, struct tape_error *error)
 {
@@ -211,10 +199,10 @@ static int open_server(struct tape_serve *serve, struct tape_error *error)
 
 static int open_serve(struct tape_serve *serve, struct tape_error *error)
 {
-    int status = check_options(serve->options, error);
-    if (status < 0 || (status = tape_serve_load_venue(serve, error)) < 0 ||
-        (status = load_faults(serve, error)) < 0 || (status = describe_main(serve, error)) < 0 ||
-        (status = open_receipt(serve, error)) < 0 || (status = open_server(serve, error)) < 0)
+    int status = tape_serve_load_venue(serve, error);
+    if (status < 0 || (status = load_faults(serve, error)) < 0 ||
+        (status = describe_main(serve, error)) < 0 || (status = open_receipt(serve, error)) < 0 ||
+        (status = open_server(serve, error)) < 0)
         return status;
     serve->main.server = serve->server;
     return tape_serve_open_session(serve, &serve->main, error) ? 0 : error->status;
