@@ -184,8 +184,11 @@ class Client:
                 code = struct.unpack(">H", payload[:2])[0] if payload else 1005
                 try:
                     self.send(payload, CLOSE)
+                    while self.socket.recv(1 << 16):
+                        pass
                 except OSError:
                     pass
+                self.close()
                 raise Gone(code, payload[2:].decode())
             elif opcode != PONG:
                 return opcode, fin, payload, frame
