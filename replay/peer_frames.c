@@ -43,9 +43,17 @@ static void hear_pong(struct tape_peer *peer, const uint8_t *payload, size_t byt
         memcmp(payload, peer->ping, bytes) != 0)
         return;
     peer->pong_by_ns = 0;
-    peer->ping_next_ns = peer->server->now_ns + peer->server->options.ping_ns;
-    if (peer->ping_next_ns < peer->server->next_ns)
-        peer->server->next_ns = peer->ping_next_ns;
+    tape_peer_plan_ping(peer);
+}
+
+void tape_peer_plan_ping(struct tape_peer *peer)
+{
+    struct tape_server *server = peer->server;
+    if (server->options.ping_ns <= 0)
+        return;
+    peer->ping_next_ns = server->now_ns + server->options.ping_ns;
+    if (peer->ping_next_ns < server->next_ns)
+        server->next_ns = peer->ping_next_ns;
 }
 
 void tape_peer_send_ping(struct tape_peer *peer)

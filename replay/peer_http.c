@@ -73,8 +73,7 @@ void tape_peer_accept(struct tape_peer *peer, void *context)
     peer->receiver =
         (struct tape_ws_receiver){.message_limit = TAPE_PEER_MESSAGE_MAX_BYTES, .expect_masked = 1};
     tape_peer_set_deadline(peer, 0);
-    if (peer->server->options.ping_ns > 0)
-        peer->ping_next_ns = peer->server->now_ns + peer->server->options.ping_ns;
+    tape_peer_plan_ping(peer);
 }
 
 /* ---- asking ---- */

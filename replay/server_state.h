@@ -198,7 +198,9 @@ void tape_peer_respond_words(struct tape_peer *peer, int status, const char *wor
 
 void tape_peer_read_frames(struct tape_peer *peer);
 
-/* tape_peer_send_ping(peer): one that must be answered. */
+/* tape_peer_plan_ping(peer): the next one, where clients are pinged. tape_peer_send_ping(): one that
+ * must be answered. */
+void tape_peer_plan_ping(struct tape_peer *peer);
 void tape_peer_send_ping(struct tape_peer *peer);
 
 /* ---- peer_queue.c ---- */
