@@ -143,7 +143,8 @@ static void find_next_cut(struct tape_faults_run *run)
             run->next_cut_ns = run->rules[i].cuts.next_ns;
 }
 
-/* With the first message, and with the first one after a seek. */
+/* With the first data message, which is what an archive's span begins with, and with the first one
+ * after a seek. */
 static int arm(struct tape_faults_run *run, int64_t ns)
 {
     if (!run->has_times && !begin_rules(run, run->faults->has_start ? run->faults->start_ns : ns))
@@ -427,7 +428,7 @@ static int look_ahead(struct tape_faults_run *run, struct tape_source *source,
     if (got != 1)
         return got;
     run->has_ahead = 1;
-    if (!run->cuts_armed && run->ahead.kind != TAPE_FEED_STATE && !arm(run, run->ahead.recv_ns))
+    if (!run->cuts_armed && run->ahead.kind == TAPE_FEED_DATA && !arm(run, run->ahead.recv_ns))
         return out_of_memory(error);
     return 0;
 }

@@ -50,8 +50,10 @@ int tape_faults_needs_events(const struct tape_faults *faults);
 
 /* tape_faults_needs_start(faults): 1 when some of its times count from the start of the archive, as
  * "+30s" does. tape_faults_resolve(faults, first_ns): that start: the stamp of the archive's first
- * message (see replay/span.h). Once, before the first run; without it they count from the first
- * message that a run sees, so that a start in the middle gives other faults. */
+ * data message (see replay/span.h). Once, before the first run; without it, or with 0 (there is
+ * none yet), they count from the first message that a run sees: a start in the middle then gives
+ * other faults.
+ */
 int tape_faults_needs_start(const struct tape_faults *faults);
 void tape_faults_resolve(struct tape_faults *faults, int64_t first_ns);
 

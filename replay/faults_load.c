@@ -424,5 +424,5 @@ int tape_faults_needs_start(const struct tape_faults *faults)
 void tape_faults_resolve(struct tape_faults *faults, int64_t first_ns)
 {
     faults->start_ns = first_ns;
-    faults->has_start = 1;
+    faults->has_start = first_ns != 0;
 }

@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """tape-replay play --faults: what the manual says of seed and rules, written down a second time here, gives
 the bytes that come; the same at every speed, from hot and packed segments, from the middle and in several
-archives; totals add up, streams without a rule are untouched; the sample and the manual's example run."""
+archives, live and recorded; totals add up, streams without a rule are untouched; the sample and the manual's example run."""
 import hashlib
 import json
 import pathlib
 import shutil
+import subprocess
 import sys
 
 sys.dont_write_bytecode = True
@@ -200,6 +201,37 @@ def what_is_wrong(scratch, archive):
     expect('cannot read the file of faults "recordet": No such file or directory (did you mean "recorded"?)' in said, said)
 
 
+def live_is_the_same(scratch):
+    """Followed from before the first message on, the same bytes leave as from the recording afterwards."""
+    archive, faults = scratch / "live", scratch / "live.json"
+    faults.write_text('{"seed": 8, "recorded": true, "rules": [{"delay": {"probability": 0.3, "max": "300ms"}},'
+                      '{"from": "+1s", "drop": {"probability": 0.2}}, {"reorder": {"probability": 0.1, "by": 4}},'
+                      '{"duplicate": {"probability": 0.1, "after": "50ms"}}, {"cut": {"every": "500ms"}}]}')
+    lines = make_lines()[:2000]
+    with rig.Exchange(scratch / "log", "--lines", rig.write_lines(scratch / "live.txt", lines), "--rate", 1000, "--all",
+                      "--wait-ms", 1000) as exchange:
+        with rig.Recorder(scratch, "--url", exchange.url, archive, STREAMS[0]) as recorder:
+            recorder.wait_until(lambda: list(archive.glob("segments/**/*.hot")), "the archive")
+            with open(scratch / "live.out", "wb") as out, open(scratch / "live.said", "wb") as said:
+                follower = subprocess.Popen([str(rig.BUILD / "tape-replay"), "play", "--follow", "--json",
+                                             "--faults=%s" % faults, str(archive)], stdout=out, stderr=said)
+            try:
+                exchange.wait_for("all sent")
+                exchange.stop()  # its end is a cut, too
+                recorder.wait_until(lambda: rig.query(archive, "SELECT 1 FROM connection WHERE closed_ns IS NOT NULL"),
+                                    "the end of the connection")
+                recorder.stop()
+                expect_equal(follower.wait(rig.PATIENCE_S), 0, "the follower's end")
+            finally:
+                follower.kill()
+    told = json.loads((scratch / "live.said").read_text())
+    out, said = rig.call("tape-replay", "play", "--speed", "max", "--json", "--faults=%s" % faults, archive)
+    expect_equal((scratch / "live.out").read_bytes(), out, "live and recorded")
+    expect_equal(told["faults"], json.loads(said)["faults"], "totals")
+    totals = {name: int(number) for name, number in told["faults"].items()}
+    expect(min(totals[name] for name in ("delayed", "dropped", "reordered", "duplicated", "cuts")) > 2, "all: %s" % totals)
+
+
 def samples_run(scratch):
     """The sample, and the manual's example as it stands there."""
     archive = scratch / "sample"
@@ -227,6 +259,7 @@ def main(scratch):
     several_archives(scratch, archive, faults)
     recorded_is_nothing_here(archive, lines)
     what_is_wrong(scratch, archive)
+    live_is_the_same(scratch)
     samples_run(scratch)
 
 

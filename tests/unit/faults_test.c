@@ -483,7 +483,7 @@ static void make_ended_archive(void)
     put_event(TAPE_RECORD_CONNECTION_OPEN, 1, made_ns, "{}");
     put_text(1, made_ns, "{\"result\":null,\"id\":1}");
     for (int i = 0; i < (int)(sizeof ends / sizeof *ends); i++) {
-        char name[8];
+        char name[16];
         snprintf(name, sizeof name, "a%d", i);
         put_named((uint32_t)i + 1, made_ns + i * MS, "a", name);
         put_event(TAPE_RECORD_CONNECTION_CLOSE, (uint32_t)i + 1, made_ns + i * MS, ends[i]);
