@@ -221,9 +221,9 @@ static int put_levels(struct tape_book *book, int side, int64_t id, struct tape_
                       struct tape_error *error)
 {
     struct tape_decimal price, quantity;
-    const char *end = list.bytes ? list.data + list.bytes : NULL;
-    int got;
-    while ((got = tape_book_level_next(&list, &price, &quantity)) == 1) {
+    const char *end = list.data ? list.data + list.bytes : NULL;
+    int got = list.data ? 0 : -1;
+    while (list.data && (got = tape_book_level_next(&list, &price, &quantity)) == 1) {
         int status = put_level(book, side, id, &price, &quantity, end, error);
         if (status < 0)
             return status;

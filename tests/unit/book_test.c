@@ -505,6 +505,17 @@ static void test_asks_are_named(void **state)
     expect_state(book, TAPE_BOOK_BROKEN,
                  "update 2 has asks that are not a list of [\"price\",\"quantity\"]");
     tape_book_free(book);
+    static const char *const absent[] = {"\"b\":[]", "\"b\":[],\"a\":\"\"", "\"b\":[],\"a\":{}"};
+    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) {
+        char text[200];
+        book = known_book("[]", "[]");
+        snprintf(text, sizeof text, "{\"e\":\"depthUpdate\",\"s\":\"A\",\"U\":2,\"u\":2,%s}",
+                 absent[i]);
+        assert_int_equal(apply_text(book, text), TAPE_FAILED);
+        expect_state(book, TAPE_BOOK_BROKEN,
+                     "update 2 has asks that are not a list of [\"price\",\"quantity\"]");
+        tape_book_free(book);
+    }
 }
 
 static void test_updates_without_numbers(void **state)
