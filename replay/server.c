@@ -18,7 +18,8 @@ enum {
     MESSAGES_PER_SECOND = 50,
     FILES_BESIDE = 128, /* archives, listeners, what the program has open */
 };
-#define FAR_NS (3600 * TAPE_SERVER_SECOND_NS)
+#define FAR_NS         (3600 * TAPE_SERVER_SECOND_NS)
+#define FINISH_STEP_NS (TAPE_SERVER_SECOND_NS / 100)
 
 /* ---- opening and closing ---- */
 
@@ -300,7 +301,11 @@ void tape_server_finish(struct tape_server *server, int code, const char *reason
         else
             tape_peer_close(peer, code, reason);
     }
-    while (server->peers_count > 0 && tape_pace_now() < until_ns)
-        if (poll_until(server, until_ns, 0, NULL) <= 0)
+    /* a peer whose closed() was called already goes without a word: none would wake this up */
+    for (int64_t now_ns = tape_pace_now(); server->peers_count > 0 && now_ns < until_ns;
+         now_ns = tape_pace_now()) {
+        int64_t step_ns = until_ns - now_ns < FINISH_STEP_NS ? until_ns - now_ns : FINISH_STEP_NS;
+        if (poll_until(server, now_ns + step_ns, 0, NULL) <= 0)
             return;
+    }
 }
