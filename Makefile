@@ -112,7 +112,7 @@ $(BUILD)/tests/part/%: tests/part/%.c $(LIB_A) $(RECORD_PARTS)
 
 # Clients and sender of the benchmark; tape_client brings a store of its own.
 BENCH := $(addprefix $(BUILD)/tests/bench/,sender floor_client beast_client wslay_client tape_client packed \
-         timed_record)
+         timed_record reader follower relative discard) $(BUILD)/tests/part/store_feed
 # From an archive of record/'s objects the linker takes the network side only: the store is tape_client's.
 $(BUILD)/record.a: $(RECORD_PARTS)
 	@rm -f $@
@@ -122,7 +122,7 @@ $(BUILD)/tests/bench/tape_client: tests/bench/tape_client.c $(LIB_A) $(BUILD)/re
 	@mkdir -p $(@D)
 	$(COMPILE) $(LDFLAGS) -o $@ $< $(BUILD)/record.a $(LIB_A) $(LIBS_RECORD)
 
-$(BUILD)/tests/bench/packed: tests/bench/packed.c $(LIB_A)
+$(addprefix $(BUILD)/tests/bench/,packed reader follower): $(BUILD)/tests/bench/%: tests/bench/%.c $(LIB_A)
 	@mkdir -p $(@D)
 	$(COMPILE) $(LDFLAGS) -o $@ $< $(LIB_A) $(LIBS_FORMAT)
 

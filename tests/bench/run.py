@@ -2,12 +2,16 @@
 
     BUILD=build /usr/bin/python3 tests/bench/run.py [--quick] [--lines FILE] [SECTION...]
 
-Sections: backlog, instructions, latency, stamps, connections, recorder, replay, pace, packed, mixed, beside. Real
+Sections: backlog, instructions, latency, stamps, connections, recorder, replay, pace, packed, mixed, beside, api,
+follow, serve. Real
 captures (TAPE_DATA, by default ../shared/data) are used where they are, the sample generator's messages elsewhere,
 or a capture of yours (--lines: lines "<ns> <payload>"); each table says which. Times on a shared machine vary;
 compare within one run.
 """
 import argparse
+import datetime
+import gzip
+import hashlib
 import itertools
 import json
 import os
@@ -245,26 +249,74 @@ def replay(bench):
         print(f"{' '.join(words):28} {lines / best[0] / 1e6:6.2f} a core of CPU {lines / best[1] / 1e6:8.2f} wall", flush=True)
 
 
-def pace(bench):
-    heading("Pace at 1x on the capture's own arrival pattern, and the digest at three speeds")
-    archive = import_lines(bench)
-    first = int(open(bench.lines, "rb").readline().split(b" ", 1)[0])
-    seconds = 10 if bench.quick else 60
-    span = ["--from", str(first), "--to", str(first + seconds * 10**9)]
+def gzip_lines(bench, seconds=None):
+    """The lines of so many seconds, as the plain replayers have them: (text, gzip)."""
+    text, packed_text = bench.scratch / f"span-{seconds}", bench.scratch / f"span-{seconds}.gz"
+    if not packed_text.exists():
+        with open(bench.lines, "rb") as lines, open(text, "wb") as out:
+            first = None
+            for line in lines:
+                first = int(line[:19]) if first is None else first
+                if seconds is None or int(line[:19]) < first + seconds * 10**9:
+                    out.write(line)
+        with open(text, "rb") as lines, gzip.open(packed_text, "wb", 6) as out:
+            shutil.copyfileobj(lines, out)
+    return text, packed_text
+
+
+def python_replayer(bench, speed, lines):
+    """tests/bench/replayer.py to one client that discards: what it says of itself."""
+    port_file = bench.scratch / "replayer-port"
+    port_file.unlink(missing_ok=True)
+    with subprocess.Popen(pin(0) + ["/usr/bin/python3", str(ROOT / "tests/bench/replayer.py"), "--port-file",
+                                    str(port_file), "--speed", str(speed), str(lines)], stdout=subprocess.PIPE) as process:
+        while not (port_file.exists() and port_file.read_text()):
+            time.sleep(0.02)
+        subprocess.run(pin(1) + [str(TOOLS / "discard"), port_file.read_text(), "/"], check=True, stdout=subprocess.DEVNULL)
+        return json.loads(process.stdout.read())
+
+
+def print_pace(name, messages, p50, p99, drift, cpu):
+    print(f"{name:36}{messages:>10,}{p50:>12.1f}{p99:>12.1f}{drift:>14.1f}{100 * cpu:>10.1f}", flush=True)
+
+
+def pace_at(bench, archive, span, speed, seconds):
+    print(f"\n{f'{speed}x':36}{'messages':>10}{'late p50 µs':>12}{'p99 µs':>12}{'drift µs':>14}{'% CPU':>10}")
     digests = set()
-    for words in (["--speed", "1"], ["--speed", "1", "--spin", "60us"], ["--speed", "100"], ["--speed", "max"]):
+    for words in ([], ["--spin", "60us"]):
         receipt = bench.scratch / "receipt.json"
-        subprocess.run([str(BUILD / "tape-replay"), "play", *words, *span, "--receipt", str(receipt), str(archive)],
-                       check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        subprocess.run(pin(0) + [str(BUILD / "tape-replay"), "play", "--speed", str(speed), *words, *span, "--receipt",
+                                 str(receipt), str(archive)],
+                       check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         told = json.loads(receipt.read_text())
         digests.add(told["sha256"])
-        if "lateness" not in told:  # at full speed nothing is due
-            continue
         late = {key: int(value) / 1000 for key, value in told["lateness"].items()}
-        print(f"{' '.join(words):26} {told['messages']:,} messages in {int(told['wall_ns']) / 1e9:.3f} s: late p50 "
-              f"{late['p50_ns']:.1f} µs, p99 {late['p99_ns']:.1f} µs; drift {int(told['drift_ns']) / 1000:.1f} µs; "
-              f"{100 * int(told['cpu_ns']) / int(told['wall_ns']):.1f} % of a core", flush=True)
-    print("digest the same at every speed" if len(digests) == 1 else f"DIGESTS DIFFER: {digests}")
+        print_pace(" ".join(["tape-replay play", *words]), int(told["messages"]), late["p50_ns"], late["p99_ns"],
+                   int(told["drift_ns"]) / 1000, int(told["cpu_ns"]) / int(told["wall_ns"]))
+    text, packed_text = gzip_lines(bench, seconds)
+    told = json.loads(subprocess.run(pin(0) + [str(TOOLS / "relative"), str(text), str(speed)], check=True,
+                                     stdout=subprocess.PIPE).stdout)
+    print_pace("relative sleeps, in C", told["messages"], told["p50_us"], told["p99_us"], told["drift_us"], told["cpu"])
+    told = python_replayer(bench, speed, packed_text)
+    print_pace("Python websockets, gzip lines", told["messages"], told["p50_us"], told["p99_us"], told["drift_us"],
+               told["cpu"])
+    return digests
+
+
+def pace(bench):
+    heading("Pace on the capture's own arrival pattern: how late each message left")
+    archive = import_lines(bench)
+    first = int(open(bench.lines, "rb").readline().split(b" ", 1)[0])
+    seconds = 10 if bench.quick else 30
+    span = ["--from", str(first), "--to", str(first + seconds * 10**9)]
+    digests = pace_at(bench, archive, span, 1, seconds) | pace_at(bench, archive, span, 10, seconds)
+    for speed in ("100", "max"):
+        receipt = bench.scratch / "receipt.json"
+        subprocess.run([str(BUILD / "tape-replay"), "play", "--speed", speed, *span, "--receipt", str(receipt),
+                        str(archive)], check=True, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL)
+        digests.add(json.loads(receipt.read_text())["sha256"])
+    print("digest the same at 1x, 10x, 100x and max" if len(digests) == 1 else f"DIGESTS DIFFER: {digests}")
 
 
 def full_stamps(bench):
@@ -477,8 +529,223 @@ def beside(bench):
               f"{statistics.median(run[1][1] - run[0][1] for run in runs):>14.2f}", flush=True)
 
 
+PYTHON_API = """import sys, time
+sys.path.insert(0, sys.argv[1])
+import tapedeck
+began, count = time.process_time(), 0
+with tapedeck.Source(sys.argv[2]) as source:
+    for message in source:
+        count += 1
+        if sys.argv[3] == "ticks":
+            tick = message.tick()
+            tick.price or tick.bid
+print(count, time.process_time() - began)
+"""
+PYTHON_GZIP = """import gzip, json, sys, time
+began, count = time.process_time(), 0
+for line in gzip.open(sys.argv[1]):
+    json.loads(line.split(b" ", 1)[1])
+    count += 1
+print(count, time.process_time() - began)
+"""
+
+
+def python_rate(program, *words):
+    done = subprocess.run(pin(0) + ["/usr/bin/python3", "-B", "-c", program, *map(str, words)], check=True,
+                          env={**os.environ, "TAPEDECK_LIBRARY": str(BUILD / "libtapedeck.so.0")}, stdout=subprocess.PIPE)
+    count, cpu = done.stdout.split()
+    return int(count) / float(cpu) / 1e6
+
+
+def tardis_rates(bench):
+    """npm tardis-dev's replay from its own cache, where npm can have it: M msg/s as bytes, and decoded."""
+    folder, cache = bench.scratch / "npm", bench.scratch / "tardis"
+    folder.mkdir()
+    try:
+        subprocess.run(["npm", "install", "--no-fund", "--no-audit", "--prefix", str(folder), "tardis-dev@13"], check=True,
+                       timeout=90, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    slices = cache / "feeds/binance-futures" / hashlib.sha256(b"[]").hexdigest() / "2024/08/08/00"
+    slices.mkdir(parents=True)
+    with open(bench.lines, "rb") as lines, gzip.open(slices / "00.json.gz", "wb", 6) as out:
+        for line in lines:
+            ns, payload = line.split(b" ", 1)
+            when = datetime.datetime.fromtimestamp(int(ns) // 10**9, datetime.timezone.utc)
+            out.write(b"%s.%07dZ %s" % (when.strftime("%Y-%m-%dT%H:%M:%S").encode(), int(ns) % 10**9 // 100, payload))
+    found = []
+    for how in ("bytes", "decode"):
+        done = subprocess.run(pin(0) + ["node", str(ROOT / "tests/bench/tardis_reader.js"), str(folder), str(cache),
+                                        "2024-08-08T00:00", how], check=True, stdout=subprocess.PIPE, timeout=300)
+        told = json.loads(done.stdout)
+        found.append(told["messages"] / told["cpu_s"] / 1e6)
+    return found
+
+
+def read_through_api(archive, how, *limit):
+    done = subprocess.run(pin(0) + [str(TOOLS / "reader"), str(archive), how, *limit], check=True, stdout=subprocess.PIPE)
+    return json.loads(done.stdout)
+
+
+def api_instructions(bench, archive, how):
+    """A message, start left out: two runs of so many messages."""
+    totals = []
+    for messages in (20_000, 120_000):
+        out = bench.scratch / "callgrind"
+        subprocess.run(["valgrind", "--tool=callgrind", f"--callgrind-out-file={out}", str(TOOLS / "reader"), str(archive),
+                        how, "1", str(messages)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        totals.append(int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.M).group(1)))
+    return (totals[1] - totals[0]) / 100_000
+
+
+def api(bench):
+    heading("A strategy that decides nothing, through the library: one core, every message")
+    print(f"archive: {bench.lines_name}")
+    hot = import_hot(bench.lines, bench.scratch / "api-hot")
+    packed_copy(hot, bench.scratch / "api-packed")
+    print(f"{'':44}{'M msg/s a core':>16}{'instructions':>16}{'gzip+json = 1':>16}")
+    gz = gzip_lines(bench)[1]
+    base, sums = python_rate(PYTHON_GZIP, gz), {}
+    for how, words in (("plain", "messages"), ("ticks", "with ticks decoded")):
+        for name, archive in (("hot", hot), ("packed", bench.scratch / "api-packed")):
+            told = read_through_api(archive, how, "3" if bench.quick else "8")
+            rate = told["messages"] / statistics.median(told["cpu_ns"][1:]) * 1e3
+            sums.setdefault(how, set()).add((told["messages"], told["sum"]))
+            print(f"{f'C, {name}, {words}':44}{rate:>16.2f}{api_instructions(bench, archive, how):>16,.0f}"
+                  f"{rate / base:>16.1f}", flush=True)
+    rows = [(f"Python, samples/tapedeck.py, {words}", python_rate(PYTHON_API, ROOT / "samples", hot, how))
+            for how, words in (("plain", "messages"), ("ticks", "with prices"))]
+    rows.append(("Python, gzip lines and json.loads", base))
+    tardis = tardis_rates(bench)
+    if tardis:
+        rows += [("npm tardis-dev, its cache, bytes", tardis[0]), ("npm tardis-dev, its cache, JSON.parse", tardis[1])]
+    for name, rate in rows:
+        print(f"{name:44}{rate:>16.2f}{'':>16}{rate / base:>16.1f}", flush=True)
+    if not tardis:
+        print("npm tardis-dev: left out, npm cannot install it here")
+    print("hot and packed give the same" if all(len(found) == 1 for found in sums.values()) else "SUMS DIFFER")
+
+
+def urgent():
+    """A reader that spins must not be the one that is displaced, nor what it waits for."""
+    return ["nice", "-n", "-20"] if os.geteuid() == 0 else []
+
+
+def follow_feed(bench, burst, pause_us, wanted, how):
+    """A store that is filled by one process, a strategy that follows it in another."""
+    archive = bench.scratch / "followed"
+    shutil.rmtree(archive, ignore_errors=True)
+    with subprocess.Popen(urgent() + pin(0) + [str(BUILD / "tests/part/store_feed"), "feed", str(archive), "0", str(burst),
+                                    str(pause_us)], stdout=subprocess.DEVNULL) as feed:
+        try:
+            return follow_archive(archive, wanted, how)
+        finally:
+            feed.kill()
+            feed.wait()
+            # which takes the ring away, too
+            subprocess.run([str(BUILD / "tape-record"), "--quiet", "--repair", str(archive)], check=True,
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def follow_archive(archive, wanted, how):
+    while not (archive / "LOCK").exists():
+        time.sleep(0.02)
+    time.sleep(0.3)
+    done = subprocess.run(urgent() + pin(1) + [str(TOOLS / "follower"), str(archive), str(wanted), how], check=True,
+                          stdout=subprocess.PIPE, timeout=120)
+    return json.loads(done.stdout)
+
+
+def follow_record(bench, rate, wanted, how):
+    """tape-record over TLS, its stamps the kernel's; sender and recorder share the other core."""
+    archive = bench.scratch / "followed"
+    shutil.rmtree(archive, ignore_errors=True)
+    process, port = bench.sender(1_000_000, "--rate", rate)
+    os.sched_setaffinity(process.pid, {0})
+    recorder = subprocess.Popen(urgent() + pin(0) + [str(BUILD / "tape-record"), "--quiet", "--url", f"wss://localhost:{port}/stream",
+                                          "--ca", str(bench.cert), str(archive)], stderr=subprocess.DEVNULL)
+    try:
+        return follow_archive(archive, wanted, how)
+    finally:
+        recorder.terminate()
+        recorder.wait()
+        process.kill()
+        process.wait()
+
+
+def follow(bench):
+    heading("Following a live recording: from a frame's stamp to a strategy that has its tick, µs")
+    wanted = 3_000 if bench.quick else 10_000
+    print(f"{'':52}{'p50':>10}{'p99':>10}{'greatest':>10}")
+    rows = [(f"put into the ring, about {rate} msg/s, reader {how}s",
+             lambda b=burst, p=pause, h=how: follow_feed(bench, b, p, wanted, h))
+            for rate, burst, pause in (("1,000", 1, 900), ("8,000", 1, 50), ("100,000", 10, 1))
+            for how in ("spin", "sleep")]
+    rows += [(f"received by tape-record, {rate:,} msg/s, reader {how}s",
+              lambda r=rate, h=how: follow_record(bench, r, wanted, h)) for rate in (1_000, 20_000)
+             for how in ("spin", "sleep")]
+    for name, measure in rows:
+        told = measure()
+        print(f"{name:52}{told['p50_us']:>10.1f}{told['p99_us']:>10.1f}{told['max_us']:>10.1f}", flush=True)
+    print("the ring's stamps are taken before a message is made; tape-record's are the kernel's, before it wakes, reads "
+          "and decrypts")
+
+
+def serve_once(bench, archive, clients, secure, *words):
+    """(CPU s of the server, messages delivered, their wall s) for clients that discard."""
+    said = bench.scratch / "serve.log"
+    tls = ["--cert", str(bench.cert), "--key", str(bench.key)] if secure else []
+    with open(said, "wb") as log, subprocess.Popen(
+            pin(0) + [str(BUILD / "tape-replay"), "serve", "--listen", "127.0.0.1:0", "--speed", "max", "--at-end", "exit",
+                      "--clients", str(clients), "--gather", "100ms", "--unrouted", *tls, *words, str(archive)],
+            stdin=subprocess.DEVNULL, stdout=log, stderr=log) as server:
+        while not (found := re.search(r"wss?://[^ ]*:(\d+)", said.read_text())):
+            time.sleep(0.02)
+        path = "/stream?streams=" + "/".join(stream_names(bench))
+        command = [str(TOOLS / "discard"), found.group(1), path] + ([str(bench.cert)] if secure else [])
+        running = [subprocess.Popen(pin(1) + command, stdout=subprocess.PIPE) for _ in range(clients)]
+        told = [json.loads(process.communicate(timeout=120)[0]) for process in running]
+        used = os.wait4(server.pid, 0)[2]
+        server.returncode = 0
+    return used.ru_utime + used.ru_stime, sum(one["messages"] for one in told), max(one["wall_ns"] for one in told) / 1e9
+
+
+def stream_names(bench):
+    names = set()
+    with open(bench.lines, "rb") as lines:
+        for line in lines:
+            found = re.match(rb'\d+ \{"stream":"([^"]*)"', line)
+            if found:
+                names.add(found.group(1).decode())
+    return sorted(names)
+
+
+def serve(bench):
+    heading("tape-replay serve --speed max to clients that discard: CPU beyond reading the archive, µs a delivery")
+    print(f"archive: {bench.lines_name}, four times over")
+    with open(bench.lines, "rb") as lines:
+        text = lines.read()
+    archive = bench.scratch / "served"
+    subprocess.run([str(BUILD / "tape-record"), "--quiet", "--import", "-", str(archive)], input=text * 4, check=True)
+    told = read_through_api(archive, "plain", "3")
+    reading = statistics.median(told["cpu_ns"]) / 1e9
+    begin, _, _ = serve_once(bench, archive, 1, False, "--to", str(int(text[:19]) + 1))
+    print(f"reading it through the library takes {reading:.2f} s, a server of nothing {begin:.3f} s: both taken off")
+    print(f"{'':36}{'deliveries':>12}{'µs each':>10}{'M/s, all clients':>18}{'Python = 1':>12}")
+    peer = python_replayer(bench, 0, gzip_lines(bench)[1])
+    base = peer["cpu_s"] / peer["messages"] * 1e6
+    for secure in (False, True):
+        for clients in (1, 4):
+            runs = [serve_once(bench, archive, clients, secure) for _ in range(1 if bench.quick else 3)]
+            each = statistics.median((cpu - reading - begin) / count * 1e6 for cpu, count, _ in runs)
+            rate = statistics.median(count / wall / 1e6 for _, count, wall in runs)
+            name = f"{'wss' if secure else 'ws'}, {clients} client{'s' if clients > 1 else ''}"
+            print(f"{name:36}{runs[0][1]:>12,}{each:>10.3f}{rate:>18.2f}{base / each:>12.0f}", flush=True)
+    print(f"{'Python websockets, gzip lines, ws':36}{peer['messages']:>12,}{base:>10.3f}{1 / base:>18.2f}{1:>12}")
+
+
 SECTIONS = {f.__name__: f for f in (backlog, instructions, latency, stamps, connections, recorder, replay, pace, packed,
-                                    mixed, beside)}
+                                    mixed, beside, api, follow, serve)}
 
 
 def machine():
