@@ -318,7 +318,7 @@ def interrupted(scratch, archive):
     live = scratch / "live"
     shutil.copytree(archive, live)
     with rig.Exchange(scratch / "silent", "--lines", scratch / "half-0.txt", "--venue", "spot", "--rate", 1) as exchange:
-        with rig.Recorder(scratch, "--venue", "spot", "--url", exchange.url, live, STREAMS[0]):
+        with rig.Recorder(scratch, "--venue", "spot", "--url", exchange.url, live, STREAMS[0]) as recorder:
             exchange.wait_for("request")
             strategy = Strategy(scratch, "interrupted", [rig.PYTHON, "-B", str(SAMPLES / "moving_average.py")],
                                 "--follow", live)
@@ -327,6 +327,7 @@ def interrupted(scratch, archive):
                 time.sleep(0.05)
             strategy.process.send_signal(signal.SIGINT)
             expect(strategy.lines(), "its decisions until then")
+            recorder.stop()
 
 
 def wrong_versions(scratch):
