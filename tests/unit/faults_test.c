@@ -559,7 +559,7 @@ static void only_data_is_touched(void **state)
 /* Without the streams of books the source makes none; with them, what it makes comes first. */
 static void states_pass(void **state)
 {
-    struct tape_source_options wanted = {.from_ns = made_ns + 50 * MS};
+    struct tape_source_options wanted = {.from_ns = made_ns + 45 * MS};
     struct tape_message message;
     struct tape_faults_item item;
     int states = 0;
@@ -587,7 +587,7 @@ static void states_pass(void **state)
     }
     assert_int_equal(next_item(&item), 0);
     end_play();
-    /* nor do times count from them: they are as old as the last message in them */
+    /* nor do times count from them */
     begin_play(RULES("{\"to\":\"+1ms\",\"drop\":{\"probability\":1}}"), &wanted);
     play.faults->has_start = 0;
     rest_of_play();
