@@ -1,11 +1,13 @@
 #!/usr/bin/python3
 """tape-replay serve --faults, to an outside client: connections end where they were recorded to end, with the
 venue's code, with a close frame without one, or without a frame; every message comes, over as many connections;
-injected faults come as play gives them, and injected cuts with their code."""
+injected faults come as play gives them, and injected cuts with their code; of two connections at a time, the
+end of one concerns its own client."""
 import asyncio
 import json
 import pathlib
 import sys
+import threading
 
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "demo"))
@@ -100,7 +102,7 @@ def injected(scratch, archive):
     faults = scratch / "faults.json"
     faults.write_text(json.dumps({"seed": 3, "rules": [
         {"drop": {"probability": 0.1}}, {"duplicate": {"probability": 0.1}},
-        {"reorder": {"probability": 0.2, "by": 2}}]}))
+        {"reorder": {"probability": 0.2, "by": 2}}, {"delay": {"probability": 0.2, "max": "500ms"}}]}))
     wanted = [line for line in rig.play(archive, "--faults=%s" % faults, "--stream", STREAM).decode().split("\n") if line]
     plain = [payload(number, i).decode() for number in range(1, len(ENDS) + 1) for i in range(COUNT)]
     expect(wanted != plain and len(set(wanted)) < len(plain) and len(set(wanted)) < len(wanted), "play's faults")
@@ -128,11 +130,53 @@ def injected_cuts(scratch, archive):
     expect_equal(ends, [1012] * cuts + [1000], "the ends")
 
 
+def one_of_two(scratch):
+    """Two connections at a time, one of them ends: only the client that had its messages from there is cut."""
+    names, again = {b"/market": "btcusdt@aggTrade", b"/public": "btcusdt@bookTicker"}, threading.Event()
+
+    def say(peer, name, first):
+        for i in range(first, first + COUNT):
+            peer.send(stranger.frame(1, b'{"stream":"%s","data":{"n":%d}}' % (name.encode(), i)))
+
+    def two(peer, number):
+        peer.upgrade()
+        route = peer.request.split(b" ")[1][:7]
+        peer.read_frame()
+        peer.send(stranger.frame(1, b'{"result":null,"id":1}'))
+        if number == 3:
+            again.set()
+            peer.send(stranger.frame(1, b'{"stream":"%s","data":{"n":99}}' % names[route].encode()))
+        else:
+            say(peer, names[route], 0)
+        if number < 3 and route == b"/market":
+            peer.send(stranger.close(1001))
+        elif number < 3:
+            again.wait(rig.PATIENCE_S)
+            say(peer, names[route], COUNT)
+        peer.read_to_end()
+
+    archive = scratch / "two"
+    with stranger.Stranger(two, connections=3) as server:
+        with rig.Recorder(scratch, "--url", server.url, archive, *names.values()) as recorder:
+            recorder.wait_until(lambda: (archive / "segments").is_dir() and
+                                sum(map(len, served.data_frames(archive).values())) >= 3 * COUNT + 4, "all messages")
+            recorder.stop()
+    with served.Server("--speed", "max", "--clients", 2, "--faults=recorded", "--at-end", "exit", archive) as server:
+        async def both():
+            return await asyncio.gather(*(listen("%s%s/stream?streams=%s" % (server.url, route.decode(), name))
+                                          for route, name in names.items()))
+        (market, code), (public, end) = asyncio.run(both())
+        server.wait()
+    expect_equal(([json.loads(text)["data"]["n"] for text in market], code), (list(range(COUNT)), 1001), "the one")
+    expect_equal(([json.loads(text)["data"]["n"] for text in public], end), (list(range(2 * COUNT)), 1000), "the other")
+
+
 def main(scratch):
     archive = record_ends(scratch)
     recorded_ends(archive)
     injected(scratch, archive)
     injected_cuts(scratch, archive)
+    one_of_two(scratch)
 
 
 rig.run_main(main)
