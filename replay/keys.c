@@ -9,9 +9,10 @@
 
 enum { ESCAPE = 0x1b };
 
-/* What ends the process, or may, without passing tape_keys_close(). SIGINT and SIGTERM are the
- * player's, who calls tape_keys_restore(). */
-static const int deadly[] = {SIGHUP, SIGQUIT, SIGABRT, SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGALRM};
+/* What ends the process, or may, without passing tape_keys_close(). The player takes SIGINT and
+ * SIGTERM for itself a little later, and calls tape_keys_restore(). */
+static const int deadly[] = {SIGINT,  SIGTERM, SIGHUP, SIGQUIT, SIGABRT,
+                             SIGSEGV, SIGBUS,  SIGFPE, SIGILL,  SIGALRM};
 enum { DEADLY = sizeof deadly / sizeof *deadly };
 
 /* Invariants: cooked is what the terminal was, raw what we made of it; both are valid while open.

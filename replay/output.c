@@ -1,9 +1,12 @@
 #include "replay/output.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "format/utf8.h"
@@ -16,6 +19,7 @@ enum { OUTPUT_MARKS = 8192 }; /* messages in one buffer at most: bounds what a f
 #define OUTPUT_STATE_ORDINAL UINT64_MAX /* in a mark: the state of a book */
 #define OUTPUT_LATE_NS       1000000ll
 #define OUTPUT_SLOW_NS       100000ll
+enum { OUTPUT_IDLE_MS = 20, OUTPUT_RIPE_BYTES = 192 << 10, OUTPUT_RIPE_MARKS = 6144 };
 
 /* A message in the buffer: where its bytes end, and what the totals want to know of it. */
 struct output_mark {
@@ -27,10 +31,13 @@ struct output_mark {
 /*
  * Invariants: used <= TAPE_OUTPUT_BUFFER_BYTES; marks are in the order of their ends, all <= used;
  * bytes after the last mark belong to a message that is not complete yet. Two buffers take turns:
- * the digest may still read the one that was written last. second_text holds second_of's time.
+ * the digest may still read the one that was written last. While a put is under way, its message is
+ * the source's, and nobody else is let in: may_idle is 0. second_text holds second_of's time.
  */
 struct tape_output {
     struct tape_output_options options;
+    int fd;       /* options.fd, or the same pipe opened for ourselves */
+    int may_idle; /* in a flush that nobody's message waits for */
     struct tape_digest *digest;
     char *buffers[2];
     int turn;
@@ -66,12 +73,26 @@ const char *tape_output_format_word(int format)
     return "";
 }
 
+/* A pipe whose reader is slow must not keep us in write(2). O_NONBLOCK on the descriptor that we
+ * were given would be everybody's who has it; opened anew it is ours alone. */
+static int own_pipe(int fd)
+{
+    struct stat is;
+    char path[40];
+    if (fstat(fd, &is) < 0 || !S_ISFIFO(is.st_mode))
+        return fd;
+    snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    int own = open(path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+    return own < 0 ? fd : own;
+}
+
 struct tape_output *tape_output_open(const struct tape_output_options *options,
                                      struct tape_error *error)
 {
     struct tape_output *output = calloc(1, sizeof *output);
     if (output) {
         output->options = *options;
+        output->fd = options->idle ? own_pipe(options->fd) : options->fd;
         output->second_of = INT64_MIN;
         output->buffers[0] = malloc(TAPE_OUTPUT_BUFFER_BYTES);
         output->buffers[1] = malloc(TAPE_OUTPUT_BUFFER_BYTES);
@@ -93,6 +114,8 @@ void tape_output_free(struct tape_output *output)
     if (!output)
         return;
     tape_digest_free(output->digest);
+    if (output->fd != output->options.fd)
+        close(output->fd);
     free(output->buffers[0]);
     free(output->buffers[1]);
     free(output);
@@ -140,21 +163,33 @@ static int is_stopped(const struct tape_output *output)
     return output->options.stop && *output->options.stop;
 }
 
+/* The descriptor takes nothing now: 0 once it may, or TAPE_CLOSED when it is not to be waited for.
+ */
+static int wait_for_room(struct tape_output *output, struct tape_error *error)
+{
+    struct pollfd ready = {.fd = output->fd, .events = POLLOUT};
+    while (poll(&ready, 1, OUTPUT_IDLE_MS) <= 0)
+        if (is_stopped(output) || (output->may_idle && output->options.idle &&
+                                   output->options.idle(output->options.idle_context) != 0))
+            return tape_error_set(error, TAPE_CLOSED, "standard output: interrupted");
+    return 0;
+}
+
 /* Writes all of the buffer as far as it can; *written tells how far, on failure too. */
 static int write_all(struct tape_output *output, const char *data, size_t bytes, size_t *written,
                      struct tape_error *error)
 {
     for (*written = 0; *written < bytes;) {
-        ssize_t got = write(output->options.fd, data + *written, bytes - *written);
+        ssize_t got = write(output->fd, data + *written, bytes - *written);
         if (got >= 0) {
             *written += (size_t)got;
         } else if (errno == EINTR) {
             if (is_stopped(output))
                 return tape_error_set(error, TAPE_CLOSED, "standard output: interrupted");
         } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-            struct pollfd ready = {.fd = output->options.fd, .events = POLLOUT};
-            if (poll(&ready, 1, -1) < 0 && is_stopped(output))
-                return tape_error_set(error, TAPE_CLOSED, "standard output: interrupted");
+            int status = wait_for_room(output, error);
+            if (status < 0)
+                return status;
         } else if (errno == EPIPE) {
             return tape_error_set(error, TAPE_CLOSED, "standard output: nobody reads any more");
         } else {
@@ -168,11 +203,11 @@ static int write_all(struct tape_output *output, const char *data, size_t bytes,
  * process did not run is not. */
 static int has_room(const struct tape_output *output)
 {
-    struct pollfd ready = {.fd = output->options.fd, .events = POLLOUT};
+    struct pollfd ready = {.fd = output->fd, .events = POLLOUT};
     return poll(&ready, 1, 0) == 1;
 }
 
-int tape_output_flush(struct tape_output *output, struct tape_error *error)
+static int flush(struct tape_output *output, struct tape_error *error)
 {
     size_t written, mark = 0;
     int timed = output->marks_used > 0 && output->marks[0].due_ns != TAPE_OUTPUT_NO_DUE;
@@ -199,6 +234,19 @@ int tape_output_flush(struct tape_output *output, struct tape_error *error)
     return status;
 }
 
+int tape_output_flush(struct tape_output *output, struct tape_error *error)
+{
+    output->may_idle = 1;
+    int status = flush(output, error);
+    output->may_idle = 0;
+    return status;
+}
+
+int tape_output_is_ripe(const struct tape_output *output)
+{
+    return output->used >= OUTPUT_RIPE_BYTES || output->marks_used >= OUTPUT_RIPE_MARKS;
+}
+
 int tape_output_waiting(const struct tape_output *output)
 {
     return output->used > 0;
@@ -215,7 +263,7 @@ int64_t tape_output_take_blocked(struct tape_output *output)
  * messages may leave now; a part of the current one, too. */
 static char *room_for(struct tape_output *output, size_t bytes, struct tape_error *error)
 {
-    if (TAPE_OUTPUT_BUFFER_BYTES - output->used < bytes && tape_output_flush(output, error) < 0)
+    if (TAPE_OUTPUT_BUFFER_BYTES - output->used < bytes && flush(output, error) < 0)
         return NULL;
     return output->buffers[output->turn] + output->used;
 }
@@ -523,7 +571,7 @@ int tape_output_put(struct tape_output *output, const struct tape_message *messa
     int status;
     if (!error)
         error = &local;
-    if (output->marks_used == OUTPUT_MARKS && (status = tape_output_flush(output, error)) < 0)
+    if (output->marks_used == OUTPUT_MARKS && (status = flush(output, error)) < 0)
         return status;
     if (output->options.format == TAPE_OUTPUT_NDJSON)
         status = put_ndjson(output, message, error);

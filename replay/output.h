@@ -41,6 +41,10 @@ struct tape_output_options {
     int digest;                        /* 1: SHA-256 of all bytes emitted */
     int printable;                     /* 1: for a terminal: nothing in a payload can act on it */
     const volatile sig_atomic_t *stop; /* an interrupted write gives up when it is set; or NULL */
+    /* NULL; or called every few ms while a flush (not a put) waits for the consumer of a pipe;
+     * not 0: the flush gives up */
+    int (*idle)(void *context);
+    void *idle_context;
 };
 
 /* What left through the descriptor; a message counts when its last byte did. The states of books
@@ -72,6 +76,9 @@ int tape_output_put(struct tape_output *output, const struct tape_message *messa
 /* tape_output_flush(output, error): writes what waits in the buffer. As put. */
 int tape_output_flush(struct tape_output *output, struct tape_error *error);
 int tape_output_waiting(const struct tape_output *output); /* 1: a flush would write */
+
+/* tape_output_is_ripe(output): 1 when a flush is better than to go on until a put must write. */
+int tape_output_is_ripe(const struct tape_output *output);
 
 /* tape_output_take_blocked(output): ns since the last call that writes waited for a consumer that
  * had let the pipe fill up (measured for messages with a due time only). */

@@ -103,6 +103,13 @@ static int attend(struct tape_play *play, int64_t now_ns, struct tape_error *err
     return status;
 }
 
+int tape_play_idle(void *context)
+{
+    struct tape_play *play = context;
+    struct tape_error error;
+    return attend(play, tape_pace_now(), &error) < 0 || is_ended(play);
+}
+
 static int attend_again(struct tape_play *play, int64_t now_ns, struct tape_error *error)
 {
     return now_ns - play->attended_ns >= PLAY_ATTEND_NS ? attend(play, now_ns, error) : 0;
@@ -176,6 +183,8 @@ static int play_all(struct tape_play *play, struct tape_error *error)
         if (got == 1 && item.due_ns == TAPE_TRANSPORT_NO_DUE && ++turn < PLAY_FLAT_OUT_TURN)
             continue;
         turn = 0;
+        if (tape_output_is_ripe(play->output) && (status = flush(play, error)) < 0)
+            return status;
         now_ns = tape_pace_now();
         if (got == 1 && (status = attend_again(play, now_ns, error)) < 0)
             return status;
@@ -249,8 +258,8 @@ static int finish(struct tape_play *play, int status, int64_t began_ns, struct t
     }
     if (status >= 0 && tape_source_damages(source) > 0)
         return tape_error_set(error, TAPE_CORRUPT, "%s", "");
-    if (status >= 0 && play->options->max_late_ns > 0)
-        return tape_transport_check_late(play->transport, error);
+    if (status >= 0 && tape_transport_check_late(play->transport, error) < 0)
+        return tape_error_wrap(error, "--max-late");
     return status;
 }
 

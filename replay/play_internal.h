@@ -40,6 +40,10 @@ struct tape_play {
     int receipt_fd;
 };
 
+/* tape_play_idle(play): what tape_output_options asks for: keys and endpoint are heeded though the
+ * consumer does not read. */
+int tape_play_idle(void *play);
+
 /* tape_play_open(play, stop, error): source, faults, output, receipt file, keys, endpoint; 0 or a
  * status. stop interrupts writes. */
 int tape_play_open(struct tape_play *play, const volatile sig_atomic_t *stop,

@@ -144,9 +144,10 @@ static void obey(struct tape_play *play, int key, int64_t now_ns)
     }
 }
 
+/* One at a time: what it asks for happens before the next is looked at. */
 void tape_play_heed_keys(struct tape_play *play, int64_t now_ns)
 {
-    int key;
-    while ((key = tape_keys_read()) != TAPE_KEYS_NONE && !play->quit)
+    int key = tape_keys_read();
+    if (key != TAPE_KEYS_NONE)
         obey(play, key, now_ns);
 }

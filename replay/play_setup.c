@@ -92,6 +92,8 @@ static int open_output(struct tape_play *play, const volatile sig_atomic_t *stop
         .digest = !options->no_digest,
         .printable = isatty(STDOUT_FILENO),
         .stop = stop,
+        .idle = play->has_keys || options->control ? tape_play_idle : NULL,
+        .idle_context = play,
     };
     play->output = tape_output_open(&out, error);
     return play->output ? 0 : error->status;
@@ -135,8 +137,10 @@ int tape_play_open(struct tape_play *play, const volatile sig_atomic_t *stop,
     int status;
     if ((status = check_together(options, speed, error)) < 0 ||
         (status = resolve_times(options, &asked, error)) < 0 ||
-        (status = open_receipt(play, error)) < 0 || (status = load_faults(play, error)) < 0 ||
-        (status = open_output(play, stop, error)) < 0 ||
+        (status = open_receipt(play, error)) < 0 || (status = load_faults(play, error)) < 0)
+        return status;
+    play->has_keys = tape_keys_open();
+    if ((status = open_output(play, stop, error)) < 0 ||
         (status = open_transport(play, &asked, speed, error)) < 0)
         return status;
     play->spin_ns = options->spin_ns;
@@ -150,7 +154,6 @@ int tape_play_open(struct tape_play *play, const volatile sig_atomic_t *stop,
         .from_ns = asked.from_ns,
         .to_ns = asked.to_ns,
     };
-    play->has_keys = tape_keys_open();
     if (options->paused && !play->has_keys && !options->control)
         return tape_error_set(error, TAPE_USAGE,
                               "--paused could never go on: no terminal, and no --control");

@@ -339,15 +339,22 @@ static inline void count_left(struct tape_transport *transport,
         state->messages++;
 }
 
-/* What a step asks for: 1 to go on, 2 when it is done, 0 at the end. */
+/* A step is done: the next one that was asked for, or none. */
+static void end_step(struct tape_transport *transport, int kind)
+{
+    transport->step = transport->steps_more > 0 ? kind : TAPE_TRANSPORT_STEPS_NOT;
+    if (transport->steps_more > 0)
+        transport->steps_more--;
+}
+
+/* 1, or 2 when all messages of the stamp have left. */
 static int mind_step(struct tape_transport *transport)
 {
-    int same_time = transport->step == TAPE_TRANSPORT_STEPS_SAME_TIME;
-    if (same_time && (transport->exhausted || transport->held_ns != transport->step_ns)) {
-        transport->step = TAPE_TRANSPORT_STEPS_NOT;
-        return 2;
-    }
-    return 1;
+    if (transport->step != TAPE_TRANSPORT_STEPS_SAME_TIME ||
+        (!transport->exhausted && transport->held_ns == transport->step_ns))
+        return 1;
+    end_step(transport, TAPE_TRANSPORT_STEPS_TIME);
+    return transport->step == TAPE_TRANSPORT_STEPS_NOT ? 2 : 1;
 }
 
 static void count_step(struct tape_transport *transport)
@@ -356,9 +363,10 @@ static void count_step(struct tape_transport *transport)
         return;
     transport->frozen_ns = transport->held_ns;
     transport->step_ns = transport->held_ns;
-    transport->step = transport->step == TAPE_TRANSPORT_STEPS_FRAME
-                          ? TAPE_TRANSPORT_STEPS_NOT
-                          : TAPE_TRANSPORT_STEPS_SAME_TIME;
+    if (transport->step == TAPE_TRANSPORT_STEPS_FRAME)
+        end_step(transport, TAPE_TRANSPORT_STEPS_FRAME);
+    else
+        transport->step = TAPE_TRANSPORT_STEPS_SAME_TIME;
 }
 
 /* Following, and nothing is there: how long until it is looked at again. */

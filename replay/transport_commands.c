@@ -52,6 +52,7 @@ static int resume(struct tape_transport *transport, int64_t now_ns, struct tape_
     if (state->phase != TAPE_TRANSPORT_PHASE_PAUSED)
         return 0;
     transport->step = TAPE_TRANSPORT_STEPS_NOT;
+    transport->steps_more = 0;
     anchor_here(transport, transport->frozen_ns, now_ns);
     state->phase = TAPE_TRANSPORT_PHASE_PLAYING;
     return 0;
@@ -82,7 +83,11 @@ static int step(struct tape_transport *transport, int how, struct tape_error *er
         return refuse(error, "it is at its end: no step leads further");
     if (phase != TAPE_TRANSPORT_PHASE_PAUSED)
         return refuse(error, "a step needs a pause first");
-    transport->step = how;
+    int pending = transport->step == TAPE_TRANSPORT_STEPS_SAME_TIME ? TAPE_TRANSPORT_STEPS_TIME
+                                                                    : transport->step;
+    transport->steps_more = pending == how ? transport->steps_more + 1 : 0;
+    if (pending != how)
+        transport->step = how;
     return 0;
 }
 
@@ -109,6 +114,7 @@ static int go_to(struct tape_transport *transport, int64_t ns, struct tape_error
     struct tape_transport_state *state = &transport->state;
     int status = tape_transport_rewind(transport, ns, error);
     transport->step = TAPE_TRANSPORT_STEPS_NOT;
+    transport->steps_more = 0;
     transport->unanchored = 1;
     transport->anchor_ns = ns;
     transport->pass_messages = 1; /* the rest of a loop may be empty: the whole of it need not be */

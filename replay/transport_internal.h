@@ -43,6 +43,7 @@ struct tape_transport {
     int holds, due_known, exhausted, unanchored, draining, span_known, flat_out;
     int begins_paused;                 /* while WAITING */
     int step;                          /* enum tape_transport_step */
+    uint64_t steps_more;               /* of the same kind, asked for meanwhile */
     int stop;                          /* written by any thread or signal handler, atomically */
     struct tape_transport_state state; /* the counts, and what does not change by itself */
 };

@@ -374,6 +374,35 @@ static void steps(void **state)
     assert_int_equal(state_now().phase, TAPE_TRANSPORT_PHASE_ENDED);
 }
 
+/* Asked for faster than they are taken. */
+static void steps_add_up(void **state)
+{
+    (void)state;
+    make_tape(archive_path, "0 1000 1000 2000 3000 3000 4000 5000 6000");
+    open_with((struct tape_transport_options){.speed = 1, .paused = 1});
+    do_it(TAPE_TRANSPORT_STEP_FRAME, 0, 0);
+    do_it(TAPE_TRANSPORT_STEP_FRAME, 0, 0);
+    play_to(1);
+    expect("0@0! 1@0!");
+    do_it(TAPE_TRANSPORT_STEP_TIME, 0, 0);
+    do_it(TAPE_TRANSPORT_STEP_TIME, 0, 0);
+    do_it(TAPE_TRANSPORT_STEP_TIME, 0, 0);
+    play_to(2);
+    expect("2@1! 3@1! 4@1! 5@1!");
+    do_it(TAPE_TRANSPORT_STEP_TIME, 0, 0);
+    do_it(TAPE_TRANSPORT_STEP_TIME, 0, 0);
+    do_it(TAPE_TRANSPORT_STEP_FRAME, 0, 0); /* another kind: in its place */
+    play_to(3);
+    expect("6@2!");
+    do_it(TAPE_TRANSPORT_STEP_FRAME, 0, 0);
+    do_it(TAPE_TRANSPORT_STEP_FRAME, 0, 0);
+    do_it(TAPE_TRANSPORT_RESUME, 0, 0);
+    do_it(TAPE_TRANSPORT_PAUSE, 0, 0);
+    do_it(TAPE_TRANSPORT_STEP_FRAME, 0, 0);
+    play_to(4);
+    expect("7@3!");
+}
+
 static void paused_at_its_end_it_can_go_back(void **state)
 {
     (void)state;
@@ -844,6 +873,7 @@ int main(void)
         TEST(a_pause_holds_time),
         TEST(commands_twice_and_out_of_place),
         TEST(steps),
+        TEST(steps_add_up),
         TEST(paused_at_its_end_it_can_go_back),
         TEST(a_step_across_a_wait_for_the_beginning),
         TEST(speed_changes_do_not_jump),
