@@ -112,7 +112,7 @@ $(BUILD)/tests/part/%: tests/part/%.c $(LIB_A) $(RECORD_PARTS)
 
 # Clients and sender of the benchmark; tape_client brings a store of its own.
 BENCH := $(addprefix $(BUILD)/tests/bench/,sender floor_client beast_client wslay_client tape_client packed \
-         timed_record reader follower relative discard) $(BUILD)/tests/part/store_feed
+         timed_record reader follower relative discard serve_server) $(BUILD)/tests/part/store_feed
 # From an archive of record/'s objects the linker takes the network side only: the store is tape_client's.
 $(BUILD)/record.a: $(RECORD_PARTS)
 	@rm -f $@
@@ -130,6 +130,10 @@ $(BUILD)/tests/bench/timed_record: tests/bench/timed_record.c $(RECORD_O) $(LIB_
 	@mkdir -p $(@D)
 	$(COMPILE) $(LDFLAGS) -Wl,--wrap=tape_store_reserve,--wrap=tape_store_publish -o $@ $< $(RECORD_O) \
 	    $(LIB_A) $(LIBS_RECORD)
+
+$(BUILD)/tests/bench/serve_server: tests/bench/serve_server.c $(LIB_A) $(REPLAY_PARTS)
+	@mkdir -p $(@D)
+	$(COMPILE) $(LDFLAGS) -o $@ $< $(REPLAY_PARTS) $(LIB_A) $(LIBS_REPLAY)
 
 $(BUILD)/tests/bench/%: tests/bench/%.c tests/bench/report.h
 	@mkdir -p $(@D)

@@ -3,7 +3,7 @@
     BUILD=build /usr/bin/python3 tests/bench/run.py [--quick] [--lines FILE] [SECTION...]
 
 Sections: backlog, instructions, latency, stamps, connections, recorder, replay, pace, packed, mixed, beside, api,
-follow, serve. Real
+follow, serve, deliver. Real
 captures (TAPE_DATA, by default ../shared/data) are used where they are, the sample generator's messages elsewhere,
 or a capture of yours (--lines: lines "<ns> <payload>"); each table says which. Times on a shared machine vary;
 compare within one run.
@@ -744,8 +744,37 @@ def serve(bench):
     print(f"{'Python websockets, gzip lines, ws':36}{peer['messages']:>12,}{base:>10.3f}{1 / base:>18.2f}{1:>12}")
 
 
+def deliver_once(bench, clients, secure, frames):
+    port_file = bench.scratch / "deliver-port"
+    port_file.unlink(missing_ok=True)
+    tls = ["--cert", str(bench.cert), "--key", str(bench.key)] if secure else []
+    with subprocess.Popen(pin(0) + [str(TOOLS / "serve_server"), "--port-file", str(port_file), "--clients", str(clients),
+                                    "--frames", str(frames), *tls], stdout=subprocess.PIPE) as server:
+        while not port_file.exists() or not port_file.read_text().strip():
+            time.sleep(0.02)
+        command = [str(TOOLS / "discard"), port_file.read_text().strip(), "/ws"] + ([str(bench.cert)] if secure else [])
+        running = [subprocess.Popen(pin(1) + command, stdout=subprocess.PIPE) for _ in range(clients)]
+        for process in running:
+            got = json.loads(process.communicate(timeout=120)[0])["messages"]
+            if got < frames:
+                raise SystemExit(f"a client got {got} frames of {frames}")
+        return json.loads(server.communicate(timeout=60)[0])
+
+
+def deliver(bench):
+    heading("The player's sending end on its own, to clients that discard: CPU of its thread, µs a delivered frame of 280 B")
+    print(f"{'':36}{'deliveries':>12}{'CPU':>10}{'wall':>10}")
+    for secure in (False, True):
+        for clients in (1, 4):
+            frames = (1000000 if secure else 3000000) // (4 if bench.quick else 1)
+            runs = [deliver_once(bench, clients, secure, frames) for _ in range(1 if bench.quick else 3)]
+            name = f"{'wss' if secure else 'ws'}, {clients} client{'s' if clients > 1 else ''}"
+            print(f"{name:36}{frames * clients:>12,}{statistics.median(r['cpu_us'] for r in runs):>10.3f}"
+                  f"{statistics.median(r['wall_us'] for r in runs):>10.3f}", flush=True)
+
+
 SECTIONS = {f.__name__: f for f in (backlog, instructions, latency, stamps, connections, recorder, replay, pace, packed,
-                                    mixed, beside, api, follow, serve)}
+                                    mixed, beside, api, follow, serve, deliver)}
 
 
 def machine():
