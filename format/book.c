@@ -163,51 +163,38 @@ static int64_t power_of_ten(int exponent)
 }
 
 /* The key of a price whose scale is not the book's: 1, or 0 when no key has room for it. */
-static int scaled_key(struct tape_book *book, const struct tape_decimal *price, int64_t *key)
+static int scaled_key(struct tape_book *book, int64_t value, int scale, int64_t *key)
 {
-    if (price->scale > book->scale) {
-        int64_t factor = power_of_ten(price->scale - book->scale);
+    if (scale > book->scale) {
+        int64_t factor = power_of_ten(scale - book->scale);
         /* Both or none: the second that does not fit leaves the book to be broken. */
         if (!tape_book_side_rescale(&book->sides[BIDS], factor) ||
             !tape_book_side_rescale(&book->sides[ASKS], factor))
             return 0;
-        book->scale = price->scale;
+        book->scale = scale;
     }
-    return !__builtin_mul_overflow(price->value, power_of_ten(book->scale - price->scale), key);
+    return !__builtin_mul_overflow(value, power_of_ten(book->scale - scale), key);
 }
 
-static int refuse_level(struct tape_book *book, int64_t id, const struct tape_decimal *price,
-                        const struct tape_decimal *quantity, struct tape_error *error)
-{
-    char price_text[40], quantity_text[40];
-    return break_book(
-        book, error, TAPE_FAILED,
-        "update %lld has the level \"%s\", \"%s\", which is not a price and a quantity "
-        "of up to 18 digits",
-        (long long)id, shown(price->text, price_text), shown(quantity->text, quantity_text));
-}
-
-static int put_level(struct tape_book *book, int side, int64_t id, const struct tape_decimal *price,
-                     const struct tape_decimal *quantity, const char *end, struct tape_error *error)
+/* A level whose numbers are valid. Texts up to ${end} may be loaded. */
+static inline int put_level(struct tape_book *book, int side, int64_t id,
+                            const struct tape_book_level_text *level, const char *end,
+                            struct tape_error *error)
 {
     struct tape_book_side *levels = &book->sides[side];
-    int64_t key = price->value;
-    if (!price->valid || price->text.bytes > TAPE_BOOK_NUMBER_BYTES)
-        return refuse_level(book, id, price, quantity, error);
-    if (price->scale != book->scale && !scaled_key(book, price, &key)) {
+    int64_t key = level->value;
+    if (level->scale != book->scale && !scaled_key(book, level->value, level->scale, &key)) {
         char text[40];
         return break_book(book, error, TAPE_LIMIT,
                           "update %lld has the price \"%s\", too many digits beside the others",
-                          (long long)id, shown(price->text, text));
+                          (long long)id, shown(level->price, text));
     }
     key = side == BIDS ? -key : key;
-    if (is_zero(quantity)) {
+    if (level->is_zero) {
         tape_book_side_remove(levels, key);
         return 1;
     }
-    if (!quantity->valid || quantity->value < 0 || quantity->text.bytes > TAPE_BOOK_NUMBER_BYTES)
-        return refuse_level(book, id, price, quantity, error);
-    int put = tape_book_side_put(levels, key, price, quantity, end);
+    int put = tape_book_side_put(levels, key, level->price, level->quantity, end);
     if (put < 0)
         return break_book(book, error, TAPE_FAILED, "memory is short for update %lld",
                           (long long)id);
@@ -217,22 +204,44 @@ static int put_level(struct tape_book *book, int side, int64_t id, const struct 
     return 1;
 }
 
+/* A level in any spelling. */
+static int put_numbers(struct tape_book *book, int side, int64_t id,
+                       const struct tape_decimal *price, const struct tape_decimal *quantity,
+                       const char *end, struct tape_error *error)
+{
+    struct tape_book_level_text level = {price->text, quantity->text, price->value, price->scale,
+                                         is_zero(quantity)};
+    if (!price->valid || price->text.bytes > TAPE_BOOK_NUMBER_BYTES ||
+        (!level.is_zero && (!quantity->valid || quantity->value < 0 ||
+                            quantity->text.bytes > TAPE_BOOK_NUMBER_BYTES))) {
+        char price_text[40], quantity_text[40];
+        return break_book(book, error, TAPE_FAILED,
+                          "update %lld has the level \"%s\", \"%s\", which is not a price and a "
+                          "quantity of up to 18 digits",
+                          (long long)id, shown(price->text, price_text),
+                          shown(quantity->text, quantity_text));
+    }
+    return put_level(book, side, id, &level, end, error);
+}
+
 static int put_levels(struct tape_book *book, int side, int64_t id, struct tape_slice list,
                       struct tape_error *error)
 {
     struct tape_decimal price, quantity;
+    struct tape_book_level_text level;
     const char *end = list.data ? list.data + list.bytes : NULL;
-    int got = list.data ? 0 : -1;
-    while (list.data && (got = tape_book_level_next(&list, &price, &quantity)) == 1) {
-        int status = put_level(book, side, id, &price, &quantity, end, error);
-        if (status < 0)
-            return status;
+    int got = list.data ? 1 : -1, status = 1;
+    while (got == 1 && status == 1) {
+        if (tape_book_level_plain(&list, &level))
+            status = put_level(book, side, id, &level, end, error);
+        else if ((got = tape_tick_next_level(&list, &price, &quantity)) == 1)
+            status = put_numbers(book, side, id, &price, &quantity, end, error);
     }
     if (got < 0)
         return break_book(book, error, TAPE_FAILED,
                           "update %lld has %s that are not a list of [\"price\",\"quantity\"]",
                           (long long)id, side == BIDS ? "bids" : "asks");
-    return 1;
+    return status;
 }
 
 /* All levels of the tick; its id and times are the book's from here on. */
@@ -470,13 +479,10 @@ int tape_book_level(const struct tape_book *book, int side, size_t index,
         is_side(book, side) ? tape_book_side_entry(&book->sides[side], index) : NULL;
     if (!entry)
         return 0;
-    *level = (struct tape_book_level){
-        .price = {{entry->price_text, entry->price_bytes}, entry->price, entry->price_scale, 1},
-        .quantity = {{entry->quantity_text, entry->quantity_bytes},
-                     entry->quantity,
-                     entry->quantity_scale,
-                     1},
-    };
+    tape_tick_parse_decimal((struct tape_slice){entry->price_text, entry->price_bytes},
+                            &level->price);
+    tape_tick_parse_decimal((struct tape_slice){entry->quantity_text, entry->quantity_bytes},
+                            &level->quantity);
     return 1;
 }
 

@@ -40,7 +40,7 @@ static int64_t take_entry(struct tape_book_side *side)
 {
     if (side->pool_used > 0 && side->free_first != NO_ENTRY) {
         int64_t at = side->free_first;
-        side->free_first = side->pool[at].price;
+        side->free_first = side->pool[at].next_free;
         return at;
     }
     if (side->pool_used == 0)
@@ -58,7 +58,7 @@ static int64_t take_entry(struct tape_book_side *side)
 
 static void give_entry(struct tape_book_side *side, uint32_t at)
 {
-    side->pool[at].price = side->free_first;
+    side->pool[at].next_free = side->free_first;
     side->free_first = at;
 }
 
@@ -124,18 +124,19 @@ static inline size_t find_run(struct tape_book_side *side, int64_t key)
     return side->finger = (size_t)(base - firsts);
 }
 
-/* How many keys of the run are below key. */
+/* How many keys of the run are below key: six steps without a branch, as none could be guessed. */
 static inline uint32_t find_key(const struct tape_book_run *run, int64_t key)
 {
     const int64_t *base = run->keys;
-    uint32_t count = run->count;
-    while (count > 1) {
-        uint32_t half = count / 2;
-        base += half & -(uint32_t)(base[half - 1] < key); /* no branch: it could not be guessed */
-        count -= half;
-    }
+    base += (uint32_t)(base[31] < key) << 5;
+    base += (uint32_t)(base[15] < key) << 4;
+    base += (uint32_t)(base[7] < key) << 3;
+    base += (uint32_t)(base[3] < key) << 2;
+    base += (uint32_t)(base[1] < key) << 1;
+    base += base[0] < key;
     return (uint32_t)(base - run->keys) + (*base < key);
 }
+_Static_assert(TAPE_BOOK_RUN_LEVELS == 64, "find_key() halves 64 keys");
 
 /* ---- putting ---- */
 
@@ -150,17 +151,20 @@ static inline void copy_number(char to[TAPE_BOOK_NUMBER_BYTES], struct tape_slic
         memcpy(to, text.data, text.bytes);
 }
 
-static inline void fill_entry(struct tape_book_entry *entry, const struct tape_decimal *price,
-                              const struct tape_decimal *quantity, const char *end)
+static inline void fill_entry(struct tape_book_entry *entry, struct tape_slice price,
+                              struct tape_slice quantity, const char *end)
 {
-    entry->price = price->value;
-    entry->price_scale = price->scale;
-    entry->price_bytes = (uint8_t)price->text.bytes;
-    copy_number(entry->price_text, price->text, end);
-    entry->quantity = quantity->value;
-    entry->quantity_scale = quantity->scale;
-    entry->quantity_bytes = (uint8_t)quantity->text.bytes;
-    copy_number(entry->quantity_text, quantity->text, end);
+    entry->price_bytes = (uint8_t)price.bytes;
+    entry->quantity_bytes = (uint8_t)quantity.bytes;
+    copy_number(entry->price_text, price, end);
+    copy_number(entry->quantity_text, quantity, end);
+}
+
+/* Keys from ${from} to before ${to} are none any more. */
+static inline void clear_keys(struct tape_book_run *run, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++)
+        run->keys[i] = INT64_MAX;
 }
 
 /* A new run for the key alone, at place ${at}. */
@@ -174,6 +178,7 @@ static int begin_run(struct tape_book_side *side, size_t at, int64_t key, uint32
         return 0;
     }
     run->count = 1;
+    clear_keys(run, 1, TAPE_BOOK_RUN_LEVELS);
     run->keys[0] = key;
     run->entries[0] = entry;
     side->runs[at] = run;
@@ -193,6 +198,7 @@ static int split_run(struct tape_book_side *side, size_t at)
     memcpy(later->entries, run->entries + KEPT, MOVED * sizeof *run->entries);
     later->count = MOVED;
     run->count = KEPT;
+    clear_keys(run, KEPT, TAPE_BOOK_RUN_LEVELS);
     return 1;
 }
 
@@ -220,8 +226,8 @@ static int insert(struct tape_book_side *side, size_t at, uint32_t place, int64_
     return 1;
 }
 
-int tape_book_side_put(struct tape_book_side *side, int64_t key, const struct tape_decimal *price,
-                       const struct tape_decimal *quantity, const char *end)
+int tape_book_side_put(struct tape_book_side *side, int64_t key, struct tape_slice price,
+                       struct tape_slice quantity, const char *end)
 {
     size_t at = 0;
     uint32_t place = 0;
@@ -279,6 +285,7 @@ int tape_book_side_remove(struct tape_book_side *side, int64_t key)
     uint32_t behind = --run->count - place;
     memmove(run->keys + place, run->keys + place + 1, behind * sizeof *run->keys);
     memmove(run->entries + place, run->entries + place + 1, behind * sizeof *run->entries);
+    run->keys[run->count] = INT64_MAX;
     if (run->count == 0) {
         close_place(side, at);
         return 1;
