@@ -18,6 +18,16 @@ static const char *end_word(int end)
     return "";
 }
 
+static const char *order_word(int order)
+{
+#define RECEIPT_ORDER_WORD(name, word, meaning)                                                    \
+    if (order == TAPE_SOURCE_ORDER_##name)                                                         \
+        return word;
+    TAPE_SOURCE_ORDER_TABLE(RECEIPT_ORDER_WORD)
+#undef RECEIPT_ORDER_WORD
+    return "";
+}
+
 static void append_count(FILE *to, uint64_t count, const char *one, const char *several)
 {
     if (count > 0)
@@ -109,7 +119,7 @@ void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_so
     if (receipt->overruns > 0)
         fprintf(to, "; overrun by the ring %" PRIu64 " times", receipt->overruns);
     if (damages > 0)
-        fprintf(to, "; %d damaged places passed over", damages);
+        fprintf(to, "; %d damaged place%s passed over", damages, damages == 1 ? "" : "s");
     if (receipt->end == TAPE_RECEIPT_SIGNAL || receipt->end == TAPE_RECEIPT_CONSUMER ||
         receipt->end == TAPE_RECEIPT_FAILURE)
         fprintf(to, "; ended early: %s", end_word(receipt->end));
@@ -152,6 +162,7 @@ static void put_asked(cJSON *object, const struct tape_receipt *receipt)
     tape_object_put_string(object, "archive", receipt->archives[0]);
     cJSON_AddItemToObject(object, "archives", archives);
     tape_object_put_string(object, "format", tape_output_format_word(receipt->format));
+    cJSON_AddStringToObject(object, "order", order_word(receipt->order));
     if (receipt->speed > 0)
         cJSON_AddNumberToObject(object, "speed", receipt->speed);
     else

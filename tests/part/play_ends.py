@@ -157,7 +157,7 @@ def damaged(scratch, lines):
                      r"\(records (\d+) to (\d+) are lost\)\n", said)
     expect(told, said)
     expect_equal(int(told[2]) - int(told[1]) + 1, len(lines) - len(played), "records lost")
-    expect("; 1 damaged places passed over" in said, said)
+    expect("; 1 damaged place passed over" in said, said)
     _, said = rig.call("tape-replay", "play", "--speed", "max", "--json", archive, wanted=3)
     told = json.loads(said.splitlines()[-1])
     expect_equal((told["damages_total"], told["damages"][0]["verdict"]), (1, "corrupt"), "damage in the receipt")
