@@ -21,7 +21,9 @@ struct tape_source {
     struct tape_source_duplicates *duplicates;
     struct tape_source_ahead *ahead;
     struct tape_source_start *start; /* the books at a start in the middle */
-    int ended;                       /* with ahead: nothing more comes from the stages before it */
+    struct tape_message *first; /* NULL, or the one that came before the books that precede it */
+    int follows;
+    int ended; /* with ahead: nothing more comes from the stages before it */
 };
 
 /* ---- opening ---- */
@@ -90,6 +92,7 @@ struct tape_source *tape_source_open_all(const char *const *paths, int count,
         return NULL;
     }
     source->now_ns = INT64_MIN;
+    source->follows = options && options->follow;
     if (!open_stages(source, paths, count, options ? options : &all, error)) {
         tape_source_close(source);
         return NULL;
@@ -148,23 +151,44 @@ static int next_in_order(struct tape_source *source, int waits, struct tape_mess
                : tape_source_ahead_take(source->ahead, message);
 }
 
+/* The books of a start, or 0 when all were given. Of a live recording the message that they precede
+ * is waited for: only then everything before it is there to be put into them. */
+static int next_of_start(struct tape_source *source, int waits, struct tape_message *to,
+                         struct tape_error *error)
+{
+    int got = 1;
+    if (source->follows && !source->first)
+        got = next_received(source, waits, &source->first, error);
+    if (got != 1) {
+        source->first = NULL;
+        return got;
+    }
+    if (tape_source_merge_stopped(source->merge))
+        return 0;
+    got = tape_source_start_next(source->start, to, error);
+    if (got == 1)
+        source->now_ns = to->replay_ns;
+    return got;
+}
+
 static int next_staged(struct tape_source *source, int waits, struct tape_message *to,
                        struct tape_error *error)
 {
-    struct tape_message *message;
+    struct tape_message *message = NULL;
+    int got;
     if (source->start && tape_source_start_is_due(source->start)) {
-        int got = tape_source_merge_stopped(source->merge)
-                      ? 0
-                      : tape_source_start_next(source->start, to, error);
-        if (got != 0) {
-            if (got == 1)
-                source->now_ns = to->replay_ns;
+        got = next_of_start(source, waits, to, error);
+        if (got != 0 || tape_source_start_is_due(source->start))
             return got;
-        }
         choose_direct(source);
     }
-    int got = source->ahead ? next_in_order(source, waits, &message, error)
-                            : next_received(source, waits, &message, error);
+    if (source->first) {
+        *to = *source->first;
+        source->first = NULL;
+        return 1;
+    }
+    got = source->ahead ? next_in_order(source, waits, &message, error)
+                        : next_received(source, waits, &message, error);
     if (got == 1)
         *to = *message;
     return got;
@@ -201,6 +225,7 @@ int tape_source_try(struct tape_source *source, struct tape_message *message,
 int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error)
 {
     source->now_ns = INT64_MIN;
+    source->first = NULL;
     source->ended = 0;
     if (source->duplicates)
         tape_source_duplicates_reset(source->duplicates);

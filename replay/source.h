@@ -41,7 +41,8 @@ struct tape_source_options {
     int spin;   /* 1: while following, poll the ring without sleeping */
     int order;  /* enum tape_source_order */
     int state;  /* 0: after a start at from_ns or a seek each depth stream begins with its book as a
-                   message of kind STATE; 1: at the very beginning, too; -1: never */
+                   message of kind STATE (following: once the message is there that
+                   they precede); 1: at the very beginning, too; -1: never */
     int duplicates; /* 0: of several archives each message once, the earliest arrival; 1: all of
                        them; -1: each once even of one archive (two connections side by side) */
 };

@@ -36,8 +36,8 @@ struct capture {
  * Invariants: source is NULL (the books are those of no time), or gave everything before at_ns;
  * holds = 1: held came from it after that, and is not applied; deferred: events that came before
  * held and are stamped at_ns or later. last_ordinals: of what was read of
- * each archive. full_ns: up to there one reading went from the beginning, so that the streams'
- * first_known_ns count for it.
+ * each archive. follows: what is only in the ring of a live recording counts, too. full_ns: up to
+ * there one reading went from the beginning, so that the streams' first_known_ns count for it.
  */
 struct tape_source_books {
     char **paths;
@@ -46,7 +46,7 @@ struct tape_source_books {
     struct tape_source *source;
     struct tape_message held;
     struct tape_source_books_deferred deferred;
-    int holds, ended, whole, damages;
+    int holds, ended, whole, damages, follows;
     int64_t at_ns, last_ns, full_ns;
     int64_t last_ordinals[TAPE_SOURCE_ARCHIVES_MAX];
     struct capture captures[TAPE_SOURCE_ARCHIVES_MAX];
@@ -325,8 +325,8 @@ static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tap
 {
     int got = books->holds;
     if (!got)
-        got = tape_source_next(books->source, &books->held, error);
-    for (; got == 1; got = tape_source_next(books->source, &books->held, error)) {
+        got = tape_source_try(books->source, &books->held, error);
+    for (; got == 1; got = tape_source_try(books->source, &books->held, error)) {
         note_damages(books);
         books->holds = books->held.recv_ns >= at_ns && books->held.kind != TAPE_FEED_EVENT &&
                        (int64_t)books->held.ordinal > books->last_ordinals[books->held.archive];
@@ -338,9 +338,9 @@ static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tap
     }
     if (got < 0)
         return got;
-    if (got == 0)
+    if (got != 1)
         note_damages(books);
-    books->ended = got == 0;
+    books->ended = got != 1;
     books->at_ns = at_ns;
     return take_deferred(books, at_ns, error);
 }
@@ -358,8 +358,9 @@ static void close_source(struct tape_source_books *books)
 /* Begins anew at from_ns; INT64_MIN: at the beginning. */
 static int begin(struct tape_source_books *books, int64_t from_ns, struct tape_error *error)
 {
-    static const struct tape_source_options options = {
+    struct tape_source_options options = {
         .stream = "*@depth*,*@rpiDepth*,", /* and, behind the comma, what has no name */
+        .follow = books->follows,
         .events = 1,
         .state = -1,
         .duplicates = 1, /* books pass over what comes twice */
@@ -453,9 +454,8 @@ static int copy_arguments(struct tape_source_books *books, const char *const *pa
     return books->paths && (books->stream || !stream);
 }
 
-struct tape_source_books *tape_source_books_build(const char *const *paths, int count,
-                                                  const char *stream, int64_t at_ns,
-                                                  struct tape_error *error)
+static struct tape_source_books *build(const char *const *paths, int count, const char *stream,
+                                       int follows, int64_t at_ns, struct tape_error *error)
 {
     if (count < 1 || count > TAPE_SOURCE_ARCHIVES_MAX) {
         tape_error_set(error, TAPE_USAGE, "books are of 1 to %d archives, not %d",
@@ -468,12 +468,26 @@ struct tape_source_books *tape_source_books_build(const char *const *paths, int 
         tape_source_books_free(books);
         return NULL;
     }
+    books->follows = follows;
     books->full_ns = INT64_MIN;
     if (tape_source_books_advance(books, at_ns, error) < 0) {
         tape_source_books_free(books);
         return NULL;
     }
     return books;
+}
+
+struct tape_source_books *tape_source_books_build(const char *const *paths, int count,
+                                                  const char *stream, int64_t at_ns,
+                                                  struct tape_error *error)
+{
+    return build(paths, count, stream, 0, at_ns, error);
+}
+
+struct tape_source_books *tape_source_books_build_live(const char *path, const char *stream,
+                                                       int64_t at_ns, struct tape_error *error)
+{
+    return build(&path, 1, stream, 1, at_ns, error);
 }
 
 void tape_source_books_free(struct tape_source_books *books)

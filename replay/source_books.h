@@ -31,6 +31,11 @@ struct tape_source_books; /* opaque; one thread */
 struct tape_source_books *tape_source_books_build(const char *const *paths, int count,
                                                   const char *stream, int64_t at_ns,
                                                   struct tape_error *error);
+
+/* tape_source_books_build_live(path, stream, at_ns, error): the same of an archive that is being
+ * recorded: also with what is in the recorder's ring only. */
+struct tape_source_books *tape_source_books_build_live(const char *path, const char *stream,
+                                                       int64_t at_ns, struct tape_error *error);
 void tape_source_books_free(struct tape_source_books *books);
 
 /* tape_source_books_advance(books, at_ns, error): the same as of another time: a later one reads on

@@ -17,7 +17,7 @@ struct tape_source_start {
     char *stream;
     int count;
     int64_t from_ns, to_ns, at_ns;
-    int due, ready, index;
+    int due, ready, index, follows;
     struct tape_source_books *books;
 };
 
@@ -32,6 +32,7 @@ struct tape_source_start *tape_source_start_new(const char *const *paths, int co
         start->to_ns = options->to_ns;
         start->at_ns = options->from_ns ? options->from_ns : INT64_MIN;
         start->due = options->from_ns != 0 || options->state > 0;
+        start->follows = options->follow;
         start->stream = options->stream ? strdup(options->stream) : NULL;
         failed = options->stream && !start->stream;
         for (; !failed && start->count < count; start->count++)
@@ -71,6 +72,8 @@ int tape_source_start_is_due(const struct tape_source_start *start)
 static int may_have_books(const struct tape_source_start *start)
 {
     int64_t from_ns;
+    if (start->follows)
+        return 1; /* the ring has no footer */
     if (__builtin_sub_overflow(start->at_ns, START_LOOK_BACK_NS, &from_ns))
         from_ns = INT64_MIN;
     for (int i = 0; i < start->count; i++)
@@ -88,6 +91,9 @@ static int make_ready(struct tape_source_start *start, struct tape_error *error)
         error = &local;
     if (start->books)
         status = tape_source_books_advance(start->books, start->at_ns, error);
+    else if (start->follows)
+        start->books =
+            tape_source_books_build_live(start->paths[0], start->stream, start->at_ns, error);
     else
         start->books = tape_source_books_build((const char *const *)start->paths, start->count,
                                                start->stream, start->at_ns, error);
