@@ -7,8 +7,9 @@
 #include "replay/pace.h"
 #include "replay/session_internal.h"
 
-#define CHECK_NS 1000000000ll /* how often the full ones are looked at */
-enum { CLOCK_EVERY = 16 };    /* messages between looks at the clock */
+#define CHECK_NS    1000000000ll /* how often the full ones are looked at */
+#define FAREWELL_NS 5000000ll    /* … and those that still take the last of it */
+enum { CLOCK_EVERY = 16 };       /* messages between looks at the clock */
 
 /* ---- the start ---- */
 
@@ -64,15 +65,13 @@ static int gather(struct tape_session *session, int64_t now_ns, int64_t *until_n
 
 /* ---- members that are full ---- */
 
-/* One whose queue is full and does not move for long is closed. */
-static void look_at(struct tape_session_member *member, int64_t now_ns)
+/* One that should take something, and whose queue does not move for long, is closed. */
+static void look_at(struct tape_session_member *member, int should_move, int64_t now_ns)
 {
     size_t queued = tape_peer_queued_bytes(member->peer);
-    if (tape_peer_room(member->peer) > 0) {
+    if (!should_move) {
         member->stuck_since_ns = 0;
-        return;
-    }
-    if (member->stuck_since_ns == 0 || queued != member->seen_queued) {
+    } else if (member->stuck_since_ns == 0 || queued != member->seen_queued) {
         member->stuck_since_ns = now_ns;
         member->seen_queued = queued;
     } else if (now_ns - member->stuck_since_ns >= TAPE_SESSION_STUCK_NS) {
@@ -87,7 +86,7 @@ static int is_full(struct tape_session *session, int64_t now_ns)
 {
     int full = 0;
     for (int i = session->members_count - 1; i >= 0; i--)
-        look_at(session->members[i], now_ns);
+        look_at(session->members[i], tape_peer_room(session->members[i]->peer) <= 0, now_ns);
     for (int i = 0; i < session->members_count; i++)
         full |= tape_peer_room(session->members[i]->peer) <= 0;
     return full;
@@ -208,6 +207,26 @@ static int take(struct tape_session *session, int64_t now_ns, int64_t *next_ns,
 
 /* ---- the end ---- */
 
+/* Each is closed once it has taken all that is its, however slowly. */
+static void say_farewell(struct tape_session *session, int64_t now_ns, int64_t *until_ns)
+{
+    int failed = session->failed;
+    if (!failed && session->options.at_end == TAPE_OPTIONS_AT_END_HOLD)
+        return;
+    if (session->members_count > 0)
+        tape_server_flush(session->options.server);
+    for (int i = session->members_count - 1; i >= 0; i--) {
+        struct tape_session_member *member = session->members[i];
+        if (tape_peer_queued_bytes(member->peer) > 0)
+            look_at(member, 1, now_ns);
+        else
+            tape_session_send_away(member, failed ? 1011 : 1000,
+                                   failed ? "reading the archive failed" : "end of replay");
+    }
+    if (session->members_count > 0 && now_ns + FAREWELL_NS < *until_ns)
+        *until_ns = now_ns + FAREWELL_NS;
+}
+
 static void end(struct tape_session *session, int status, const struct tape_error *error)
 {
     session->ended = 1;
@@ -215,20 +234,16 @@ static void end(struct tape_session *session, int status, const struct tape_erro
     session->ended_ns = tape_pace_now();
     if (status < 0)
         tape_session_tell(session, "it ends here: %s", error->text);
-    if (status == 0 && session->options.at_end == TAPE_OPTIONS_AT_END_HOLD)
-        return;
-    while (session->members_count > 0)
-        tape_session_send_away(session->members[session->members_count - 1],
-                               status < 0 ? 1011 : 1000,
-                               status < 0 ? "reading the archive failed" : "end of replay");
 }
 
 int tape_session_run(struct tape_session *session, int64_t now_ns, int64_t *until_ns,
                      struct tape_error *error)
 {
     int64_t next_ns = now_ns;
-    if (session->ended)
+    if (session->ended) {
+        say_farewell(session, now_ns, until_ns);
         return 0;
+    }
     int status = gather(session, now_ns, until_ns, error);
     if (status == 1) {
         if (is_blocked(session, now_ns, until_ns))
@@ -246,6 +261,7 @@ int tape_session_run(struct tape_session *session, int64_t now_ns, int64_t *unti
         return 0;
     }
     end(session, status, error);
+    say_farewell(session, now_ns, until_ns);
     return status;
 }
 
