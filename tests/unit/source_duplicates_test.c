@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "format/ws.h"
+#include "replay/source_hash.h"
 #include "tests/unit/make_records.h"
 
 #define SECOND 1000000000ll
@@ -225,10 +226,16 @@ static void the_window_ends(void **state)
     assert_int_equal(take(1, 1, bytes_ns + 1, "plainer"), 1);
     assert_int_equal(take(1, 1, id_ns, trade(1, 5)), 0);
     assert_int_equal(take(2, 1, id_ns + 1, trade(1, 5)), 1);
+    uint64_t held = tape_source_duplicates_held(duplicates);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(take(2, 1, id_ns + 2, trade(1000 + i, 5)), 1);
+    assert_true(tape_source_duplicates_held(duplicates) > 50 * held / 3);
+    assert_int_equal(take(2, 1, 3 * id_ns, trade(9, 5)), 1); /* now nothing else is in it */
+    assert_true(tape_source_duplicates_held(duplicates) <= held);
     /* the clock of the window never runs back with the stamps */
     assert_int_equal(take(0, 1, 5, trade(2, 5)), 1);
-    assert_int_equal(take(1, 1, id_ns, trade(2, 5)), 0);
-    assert_true(share_of("x@trade", 1).late_max_ns == id_ns);
+    assert_int_equal(take(1, 1, 2 * id_ns, trade(2, 5)), 0);
+    assert_true(share_of("x@trade", 1).late_max_ns == 2 * id_ns - 5);
 }
 
 static void stamps_may_be_anything(void **state)
@@ -336,6 +343,80 @@ static void memory_is_bounded(void **state)
     assert_int_equal(take(1, 1, 6000, trade(1, 1)), 0);
 }
 
+/* Who knows the hash makes as many bytes of one hash as he likes. */
+static void make_colliding(char bytes[17], uint64_t begin, uint64_t number)
+{
+    uint64_t length = 16, first = 0xd1b54a32d192ed03u ^ begin ^ (length * 0x9e3779b97f4a7c15u);
+    memcpy(bytes, &first, 8);
+    memcpy(bytes + 8, &number, 8);
+}
+
+static int take_bytes(int archive, const char *stream, const char *bytes)
+{
+    struct tape_message message = message_of(archive, 1, 10, "");
+    message.opcode = TAPE_WS_BINARY;
+    message.stream = (struct tape_slice){stream, strlen(stream)};
+    message.payload = (struct tape_slice){bytes, 16};
+    return tape_source_duplicates_take(duplicates, &message, NULL);
+}
+
+static void equal_hashes(void **state)
+{
+    char bytes[17] = "", name[17] = "", other[17] = "";
+    (void)state;
+    begin(0);
+    uint64_t hash = tape_source_hash(0, "x", 1);
+    for (uint64_t i = 0; i < 64; i++) {
+        make_colliding(bytes, hash, i);
+        assert_true(i == 0 ||
+                    tape_source_hash(hash, bytes, 16) == tape_source_hash(hash, other, 16));
+        memcpy(other, bytes, 16);
+        assert_int_equal(take_bytes(0, "x", bytes), 1);
+    }
+    for (uint64_t i = 0; i < 64; i++) {
+        make_colliding(bytes, hash, i);
+        assert_int_equal(take_bytes(1, "x", bytes), 0);
+    }
+    assert_int_equal(share_of("x", 0).unmatched, 0);
+    for (uint64_t i = 64; i < 3000; i++) { /* what is out of reach is given */
+        make_colliding(bytes, hash, i);
+        assert_int_equal(take_bytes(0, "x", bytes), 1);
+    }
+    make_colliding(bytes, hash, 0);
+    assert_int_equal(take_bytes(2, "x", bytes), 1);
+    assert_int_equal(share_of("x", 0).unmatched, 3000 - 65);
+    assert_int_equal(share_of("x", 2).unmatched, 1);
+    begin(0);
+    make_colliding(name, 0, 0x4141414141414141);
+    make_colliding(other, 0, 0x4242424242424242);
+    assert_true(tape_source_hash(0, name, 16) == tape_source_hash(0, other, 16));
+    assert_int_equal(take_bytes(0, name, "0123456789abcdef"), 1);
+    assert_int_equal(take_bytes(1, other, "0123456789abcdef"), 1);
+    assert_int_equal(take_bytes(1, name, "0123456789abcdef"), 0);
+}
+
+/* The first of equal ones are forgotten, the rest still count. */
+static void forgotten_one_by_one(void **state)
+{
+    struct tape_source_duplicates_limits limits = tape_source_duplicates_default;
+    char text[64];
+    (void)state;
+    limits.messages = 50;
+    for (int kept = 0; kept <= 5; kept++) {
+        tape_source_duplicates_free(duplicates);
+        duplicates = tape_source_duplicates_new(0, &limits, NULL);
+        for (int i = 0; i < 5; i++)
+            assert_int_equal(take(0, 1, i, "same"), 1);
+        for (int i = 0; i < 50 - kept; i++) {
+            snprintf(text, sizeof text, "%d", i);
+            assert_int_equal(take(0, 1, 10, text), 1);
+        }
+        for (int i = 0; i < kept; i++)
+            assert_int_equal(take(1, 1, 20, "same"), 0);
+        assert_int_equal(take(1, 1, 20, "same"), 1);
+    }
+}
+
 /* As many copies as archives, in any order and with reset in between: each once. */
 static void generated(void **state)
 {
@@ -386,6 +467,8 @@ int main(void)
         TEST(equal_bytes_without_end),
         TEST(more_ways_than_are_known),
         TEST(memory_is_bounded),
+        TEST(equal_hashes),
+        TEST(forgotten_one_by_one),
         TEST(generated),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
