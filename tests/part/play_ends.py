@@ -22,9 +22,15 @@ REPLAY = str(rig.BUILD / "tape-replay")
 
 USAGE = [
     ([], "no command; see tape-replay --help"),
-    (["serve", "A"], '"serve" is not a command; there are: ls play verify'),
+    (["show", "A"], '"show" is not a command; there are: ls play serve verify'),
     (["play"], "no archive; write: tape-replay play ARCHIVE"),
-    (["play", "A", "B"], 'one archive at a time: "B" is one too many'),
+    (["ls", "A", "B"], 'one archive at a time: "B" is one too many'),
+    (["play", "--follow", "A", "B"], "--follow goes with one archive"),
+    (["play", "--order", "size", "A"], '--order: "size" is none of: received, event'),
+    (["play", "--duplicates", "some", "A"], '--duplicates: "some" is none of: keep, remove'),
+    (["play", "--listen", "127.0.0.1:1", "A"], "play has no option --listen"),
+    (["play", "--max-late", "1s", "--speed", "max", "A"], "--max-late needs a pace: --speed max has none"),
+    (["play", "--loop", "--follow", "A"], "--loop does not go with --follow: what is recorded has no end"),
     (["play", "--sped", "1", "A"], "unknown option --sped (did you mean --speed?)"),
     (["play", "--frobnicate", "A"], "unknown option --frobnicate"),
     (["play", "-x", "A"], "unknown option -x"),
@@ -56,7 +62,7 @@ def help_and_manual():
     manual = (rig.ROOT / "replay/tape-replay.1").read_text(encoding="utf-8")
     listed = set(re.findall(r"^  --([a-z-]+)", rig.call("tape-replay", "--help")[0].decode(), re.M))
     expect_equal(set(re.findall(r"^\.It Fl Fl ([a-z-]+)", manual, re.M)), listed, "options in the manual and in --help")
-    for verb in ("ls", "play", "verify"):
+    for verb in ("ls", "play", "serve", "verify"):
         text = rig.call("tape-replay", verb, "--help")[0].decode()
         expect(text.startswith("tape-replay %s: " % verb), text)
         expect("example: tape-replay %s" % verb in text, text)
