@@ -110,6 +110,11 @@ def injected(scratch, archive):
         with served.Server("--speed", speed, "--unrouted", "--faults=%s" % faults, archive) as server:
             found, ended = asyncio.run(listen(url_of(server)))
             expect_equal((found, ended), (wanted, 1000), "injected faults at speed %s" % speed)
+            middle = json.loads(rig.play(archive, "--format", "ndjson", "--stream", STREAM).split(b"\n")[100])["recv_ns"]
+            found, ended = asyncio.run(listen(url_of(server, "&from=" + middle)))
+            late = rig.play(archive, "--faults=%s" % faults, "--stream", STREAM, "--from", middle).decode().split("\n")[:-1]
+            expect_equal((found, ended), (late, 1000), "from the middle at speed %s" % speed)
+            expect(0 < len(late) < len(wanted) and set(late) < set(wanted), "the middle is no end")
 
 
 def injected_cuts(scratch, archive):
