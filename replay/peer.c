@@ -94,6 +94,7 @@ void tape_peer_free(struct tape_peer *peer)
 void tape_peer_set_deadline(struct tape_peer *peer, int seconds)
 {
     struct tape_server *server = peer->server;
+    peer->advanced = 0;
     peer->deadline_ns = seconds ? server->now_ns + seconds * TAPE_SERVER_SECOND_NS : 0;
     if (seconds && peer->deadline_ns < server->next_ns)
         server->next_ns = peer->deadline_ns;
@@ -101,6 +102,8 @@ void tape_peer_set_deadline(struct tape_peer *peer, int seconds)
 
 void tape_peer_lose(struct tape_peer *peer)
 {
+    if (peer->state == TAPE_PEER_CLOSING && peer->queued_bytes > 0)
+        peer->close_code = 1006; /* our close frame never left */
     peer->state = TAPE_PEER_DEAD;
     tape_server_visit_later(peer->server, peer);
 }
@@ -149,8 +152,8 @@ void tape_peer_queue_close(struct tape_peer *peer, int code, const char *reason)
         frame[header + 1] = (uint8_t)code;
         memcpy(frame + header + 2, reason, bytes - 2);
     }
-    /* Nothing may follow a close frame. Control frames that wait go out where a piece ends: that must
-     * not be the piece which the close frame is in. */
+    /* Nothing may follow a close frame. Control frames that wait go out where a piece ends: that
+     * must not be the piece which the close frame is in. */
     if (peer->mid_piece && peer->pieces_count == 1)
         peer->last_private = 0;
     peer->pong_bytes = 0;
@@ -203,6 +206,7 @@ static void shut(struct tape_peer *peer)
     if (peer->state == TAPE_PEER_DEAD)
         return;
     peer->state = TAPE_PEER_LINGER;
+    tape_peer_set_deadline(peer, TAPE_PEER_CLOSE_S);
     shutdown(peer->fd, SHUT_WR);
     tape_peer_read(peer);
 }
@@ -219,7 +223,8 @@ void tape_peer_tell(struct tape_peer *peer)
         peer->told = 1;
         peer->server->handled++;
         handler->closed(handler->context, peer, peer->close_code);
-    } else if (peer->was_full && peer->queued_bytes <= peer->server->options.queue_max_bytes / 2) {
+    } else if (peer->state == TAPE_PEER_OPEN && peer->was_full &&
+               peer->queued_bytes <= peer->server->options.queue_max_bytes / 2) {
         peer->was_full = 0;
         peer->server->handled++;
         if (handler->drained)
@@ -233,9 +238,6 @@ void tape_peer_visit(struct tape_peer *peer)
         tape_peer_read(peer);
     size_t before = peer->queued_bytes;
     tape_peer_send(peer);
-    /* an answer or a close frame that is being taken, however slowly, is waited for */
-    if (peer->queued_bytes < before && (peer->state == TAPE_PEER_CLOSING || peer->idle))
-        tape_peer_set_deadline(peer, peer->idle ? TAPE_PEER_IDLE_S : TAPE_PEER_CLOSE_S);
     if (peer->state == TAPE_PEER_ENDING && !tape_peer_has_output(peer))
         shut(peer);
     tape_peer_tell(peer);
@@ -252,6 +254,10 @@ void tape_peer_visit(struct tape_peer *peer)
 static void miss_deadline(struct tape_peer *peer)
 {
     peer->deadline_ns = 0;
+    if (peer->advanced && (peer->state != TAPE_PEER_IN_HTTP || tape_peer_has_output(peer))) {
+        tape_peer_set_deadline(peer, TAPE_PEER_CLOSE_S); /* what is taken, however slowly */
+        return;
+    }
     if (peer->state == TAPE_PEER_IN_HTTP && peer->in_start < peer->in_end &&
         !tape_peer_has_output(peer))
         tape_peer_respond_words(peer, 408, "the request did not arrive in time");

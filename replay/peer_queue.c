@@ -248,6 +248,7 @@ static size_t advance_control(struct tape_peer *peer, size_t bytes)
 
 void tape_peer_advance(struct tape_peer *peer, size_t bytes)
 {
+    peer->advanced |= bytes > 0;
     if (peer->mid_piece)
         bytes = advance_piece(peer, bytes);
     if (bytes > 0)

@@ -272,7 +272,7 @@ static int poll_until(struct tape_server *server, int64_t until_ns, int64_t spin
         server->now_ns = tape_pace_now();
         if (waited && (server->handled || server->now_ns >= until_ns))
             return 1;
-        int64_t wait_ns = idle_ns(server, until_ns - spin_ns);
+        int64_t wait_ns = idle_ns(server, until_ns > spin_ns ? until_ns - spin_ns : 0);
         if (waited && wait_ns == 0 && !server->work && server->next_ns > server->now_ns) {
             tape_pace_sleep(until_ns, spin_ns);
             return 1;
@@ -293,6 +293,7 @@ int tape_server_poll(struct tape_server *server, int64_t until_ns, int64_t spin_
 void tape_server_finish(struct tape_server *server, int code, const char *reason, int64_t until_ns)
 {
     server->finishing = 1;
+    server->now_ns = tape_pace_now();
     tape_server_stop_listening(server);
     for (int i = 0; i < server->peers_count; i++) {
         struct tape_peer *peer = server->peers[i];

@@ -204,7 +204,8 @@ void tape_server_take(struct tape_server *server)
     if (!server->listening && server->listen_again_ns &&
         server->now_ns >= server->listen_again_ns) {
         server->listen_again_ns = 0;
-        watch(server, NULL);
+        if (watch(server, NULL) != 0)
+            pause_listening(server);
     }
     for (int i = 0; server->listening && i < server->listeners_count; i++) {
         for (int taken = 0; taken < TAKE_MAX; taken++) {

@@ -20,10 +20,10 @@ enum {
     TAPE_PEER_INPUT_MAX_BYTES = 80 << 10, /* a head and its body; a frame is smaller */
     TAPE_PEER_CONTROL_BYTES = 1536,       /* ten pongs of full length and more */
     TAPE_PEER_FROM_BYTES = 64,
-    TAPE_PEER_HEAD_S = 10,            /* a TLS handshake and a request's head, or a later request */
-    TAPE_PEER_IDLE_S = 30,            /* between two requests */
+    TAPE_PEER_HEAD_S = 10, /* a TLS handshake and a request's head, or a later request */
+    TAPE_PEER_IDLE_S = 30, /* between two requests */
     TAPE_PEER_CLOSE_BYTES = 256 << 10, /* of a queue, that leave yet when the peer closes */
-    TAPE_PEER_CLOSE_S = 5, /* for the answer to a close frame, and for the last bytes to leave */
+    TAPE_PEER_CLOSE_S = 5, /* for the answer to a close frame, and for some more bytes to leave */
 };
 
 /* Shared frames; see server.h. */
@@ -71,7 +71,8 @@ struct tape_peer {
     uint8_t idle;         /* between two requests */
     uint8_t last_private; /* the last piece is */
     uint8_t mid_piece;
-    int close_code; /* what closed() will be told */
+    uint8_t advanced; /* some of what is queued left since the deadline was set */
+    int close_code;   /* what closed() will be told */
     struct tape_tls *tls;
 
     uint8_t *in;
@@ -198,8 +199,8 @@ void tape_peer_respond_words(struct tape_peer *peer, int status, const char *wor
 
 void tape_peer_read_frames(struct tape_peer *peer);
 
-/* tape_peer_plan_ping(peer): the next one, where clients are pinged. tape_peer_send_ping(): one that
- * must be answered. */
+/* tape_peer_plan_ping(peer): the next one, where clients are pinged. tape_peer_send_ping(): one
+ * that must be answered. */
 void tape_peer_plan_ping(struct tape_peer *peer);
 void tape_peer_send_ping(struct tape_peer *peer);
 
