@@ -12,6 +12,7 @@
 #include "replay/source_books_deferred.h"
 #include "replay/source_books_set.h"
 #include "replay/source_glob.h"
+#include "replay/source_snapshots.h"
 
 #define SECOND_NS 1000000000ll
 
@@ -20,6 +21,8 @@
 static const int64_t windows_ns[] = {600 * SECOND_NS, 2 * 3600 * SECOND_NS, 26 * 3600 * SECOND_NS,
                                      INT64_MAX};
 enum { WINDOWS = sizeof windows_ns / sizeof *windows_ns };
+
+#define CLOCK_SLACK_NS (60 * SECOND_NS)
 
 /* A partial depth stream's message has up to twenty levels a side; a snapshot without a name that
  * has no more may be one. */
@@ -393,13 +396,35 @@ static int wants_more(const struct tape_source_books *books)
     return 0;
 }
 
+/* Where a look back by windows_ns[step] begins; INT64_MIN: at the beginning. */
+static int64_t begin_of(int64_t at_ns, int step)
+{
+    int64_t from_ns;
+    if (windows_ns[step] == INT64_MAX || __builtin_sub_overflow(at_ns, windows_ns[step], &from_ns))
+        return INT64_MIN;
+    return from_ns;
+}
+
+/* Whether snapshots may be met between one step and the one before it. */
+static int may_find_more(const struct tape_source_books *books, int64_t at_ns, int step)
+{
+    int64_t from_ns = begin_of(at_ns, step), to_ns = begin_of(at_ns, step - 1) + CLOCK_SLACK_NS;
+    if (__builtin_sub_overflow(from_ns, CLOCK_SLACK_NS, &from_ns))
+        from_ns = INT64_MIN;
+    /* Those of captures are lines among the others. Clocks are set back and forth a little. */
+    for (int i = 0; i < books->count; i++)
+        if (books->captures[i].symbol[0] || books->captures[i].mixed ||
+            tape_source_snapshots_may_be(books->paths[i], from_ns, to_ns))
+            return 1;
+    return 0;
+}
+
 static int look_back(struct tape_source_books *books, int64_t at_ns, struct tape_error *error)
 {
     for (int i = 0; i < WINDOWS; i++) {
-        int64_t from_ns;
-        if (windows_ns[i] == INT64_MAX || __builtin_sub_overflow(at_ns, windows_ns[i], &from_ns))
-            from_ns = INT64_MIN;
-        int status = begin(books, from_ns, error);
+        if (i > 0 && !may_find_more(books, at_ns, i))
+            continue;
+        int status = begin(books, begin_of(at_ns, i), error);
         if (status == 0)
             status = read_up_to(books, at_ns, error);
         if (status < 0)

@@ -20,8 +20,9 @@ struct tape_source_books; /* opaque; one thread */
  * first message with recv_ns >= at_ns came: all messages before it, in the order of
  * tape_source_next(), are in them. stream: as in tape_source_options, NULL for all; it selects
  * among the depth streams. Looks backwards in growing steps (10 min, 2 h, 26 h, all of it) until
- * each diff stream that it met is known; a stream of which nothing came in the last step that was
- * read is not met. NULL on failure. Keeps copies of paths and stream.
+ * each diff stream that it met is known; steps that have no snapshots by index.db are left out. A
+ * stream of which nothing came in the last step that was read is not met. NULL on failure. Keeps
+ * copies of paths and stream.
  *
  * A book is known only while its updates are known to be whole: its connection ended, its recorder
  * did, or a place of the recording is damaged: then it is not, until an update comes that follows
