@@ -241,6 +241,7 @@ static void put_shares(cJSON *object, const struct tape_source *source)
         tape_object_put_count(row, "late", share.late);
         tape_object_put_count(row, "missed", share.missed);
         tape_object_put_count(row, "unmatched", share.unmatched);
+        tape_object_put_count(row, "differing", share.differing);
         if (share.late > 0) {
             tape_object_put_wide(row, "late_p50_ns", share.late_p50_ns);
             tape_object_put_wide(row, "late_p99_ns", share.late_p99_ns);

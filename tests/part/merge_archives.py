@@ -134,6 +134,23 @@ def check_shares(merged, rows):
         check_quantile(share.p99, row["lateness"], 0.99, "p99 of %s" % (key,))
 
 
+def played(merged, paths):
+    """The command gives the same bytes, and tells the same counts."""
+    out, said = rig.call("tape-replay", "play", "--speed", "max", "--json", *paths)
+    receipt = json.loads(said[said.index("{"):])
+    expect(out.split(b"\n")[:-1] == [m.payload for m in merged.messages], "played is not what the library gives")
+    told = {(row["stream"], row["archive"]): row for row in receipt["shares"]}
+    expect_equal(sorted(told), sorted(merged.shares), "rows in the receipt")
+    for key, share in merged.shares.items():
+        for name in ("given", "late", "missed", "unmatched", "differing"):
+            expect_equal(told[key][name], getattr(share, name), "%s of %s in the receipt" % (name, key))
+        if share.late:
+            expect_equal(told[key]["late_max_ns"], str(share.most), "lateness of %s in the receipt" % (key,))
+    everything = rig.call("tape-replay", "play", "--speed", "max", "--duplicates=keep", *paths)[0]
+    expect_equal(everything.count(b"\n"), sum(s.given + s.late for s in merged.shares.values()) +
+                 sum(m.kind != "data" for m in merged.messages), "played with duplicates")
+
+
 def check_clock(merged):
     now = None
     for message in merged.messages:
@@ -206,6 +223,7 @@ def two_recorders(scratch):
         expect(merged.payloads() == wanted, "what came is not what the second opinion gives")
         check_shares(merged, rows)
         check_clock(merged)
+        played(merged, pair)
         for archive in (0, 1):
             expect(any(merged.shares[s, archive].missed for s in STREAMS), "nothing was missed: too easy")
             expect(any(merged.shares[s, archive].given for s in STREAMS), "one never was the first: too easy")
