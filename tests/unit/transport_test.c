@@ -182,6 +182,24 @@ static void each_leaves_when_it_is_due(void **state)
     expect("0@0! 1@0! 2@0! 3@0! 4@0! 5@0!");
 }
 
+/* Reading the first block may take a while: the first message is due when it can leave. */
+static void the_first_is_not_late_by_its_reading(void **state)
+{
+    struct tape_transport_item item;
+    int64_t until_ns;
+    (void)state;
+    open_tape("0 1000 2000", 1);
+    for (int i = 0; i < 2; i++) {
+        assert_int_equal(tape_transport_next(transport, clock_ns, &item, &until_ns, NULL), 2);
+        assert_true(until_ns == clock_ns);
+        clock_ns += 30 * MS;
+        assert_int_equal(tape_transport_next(transport, clock_ns, &item, &until_ns, NULL), 1);
+        assert_true(item.due_ns == clock_ns);
+        do_it(TAPE_TRANSPORT_SEEK, 1000, 0);
+    }
+    assert_int_equal(state_now().lateness.max_ns, 0);
+}
+
 static void stamps_that_run_back_keep_their_order(void **state)
 {
     (void)state;
@@ -270,6 +288,11 @@ static void what_is_too_late_can_be_counted(void **state)
     open_with((struct tape_transport_options){.speed = 1, .max_late_ns = 50 * MS});
     play_to(50);
     assert_int_equal(tape_transport_check_late(transport, &error), 0);
+    clock_ns += 100 * MS; /* 150: exactly as late as allowed */
+    play_to(150);
+    assert_int_equal(tape_transport_check_late(transport, &error), 0);
+    open_with((struct tape_transport_options){.speed = 1, .max_late_ns = 50 * MS});
+    play_to(50);
     clock_ns += 301 * MS; /* 351 */
     tape_transport_blocked(transport, 0);
     play_to(1000);
@@ -863,6 +886,7 @@ int main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         TEST(each_leaves_when_it_is_due),
+        TEST(the_first_is_not_late_by_its_reading),
         TEST(stamps_that_run_back_keep_their_order),
         TEST(a_step_of_the_recorded_clock),
         TEST(late_messages_say_so),
