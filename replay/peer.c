@@ -254,12 +254,12 @@ void tape_peer_visit(struct tape_peer *peer)
 static void miss_deadline(struct tape_peer *peer)
 {
     peer->deadline_ns = 0;
-    if (peer->advanced && (peer->state != TAPE_PEER_IN_HTTP || tape_peer_has_output(peer))) {
-        tape_peer_set_deadline(peer, TAPE_PEER_CLOSE_S); /* what is taken, however slowly */
+    int asking = peer->state == TAPE_PEER_IN_HTTP;
+    if (peer->advanced && (!asking || tape_peer_has_output(peer))) { /* taken, however slowly */
+        tape_peer_set_deadline(peer, asking ? TAPE_PEER_IDLE_S : TAPE_PEER_CLOSE_S);
         return;
     }
-    if (peer->state == TAPE_PEER_IN_HTTP && peer->in_start < peer->in_end &&
-        !tape_peer_has_output(peer))
+    if (asking && peer->in_start < peer->in_end && !tape_peer_has_output(peer))
         tape_peer_respond_words(peer, 408, "the request did not arrive in time");
     else
         tape_peer_lose(peer);

@@ -5,8 +5,8 @@
  * All that comes from a peer is bounded before it is kept. A peer holds at most 80 KiB of unread
  * input, 64 KiB of a message in fragments, 256 KiB that TLS made and the socket did not take, its
  * queue (below), OpenSSL's own 50 KiB, and 3 KiB beside. What it owes and does not do in time ends
- * it: a TLS handshake and a request's head and body 10 s, the next request 30 s, the answer to a
- * close frame 5 s, taking some of an answer 5 s.
+ * it: a TLS handshake and a request's head and body 10 s; the next request, or taking some of an
+ * answer, 30 s; the answer to a close frame, or taking some of what is queued before it, 5 s.
  */
 #ifndef TAPE_REPLAY_SERVER_H
 #define TAPE_REPLAY_SERVER_H

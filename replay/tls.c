@@ -120,23 +120,34 @@ static int no_passphrase(char *to, int room, int writing, void *context)
     return -1;
 }
 
+static void refuse_file(const char *kind, const char *name, int encrypted, struct tape_error *error)
+{
+    int unread = ERR_SYSTEM_ERROR(ERR_peek_error());
+    const char *reason = first_reason();
+    if (encrypted)
+        reason = "it is encrypted: give one without a passphrase";
+    tape_error_set(error, TAPE_FAILED, "%s file \"%.300s\": %s%s", kind, name,
+                   unread || encrypted ? "" : "it holds none in PEM: ", reason);
+}
+
 static int load(SSL_CTX *ssl, const char *certificate, const char *key, struct tape_error *error)
 {
     int encrypted = 0;
     SSL_CTX_set_default_passwd_cb(ssl, no_passphrase);
     SSL_CTX_set_default_passwd_cb_userdata(ssl, &encrypted);
-    if (SSL_CTX_use_certificate_chain_file(ssl, certificate) != 1)
-        tape_error_set(error, TAPE_FAILED, "certificate file \"%.300s\": %s", certificate,
-                       first_reason());
-    else if (SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1)
-        tape_error_set(error, TAPE_FAILED, "key file \"%.300s\": %s", key,
-                       encrypted ? "it is encrypted: give one without a passphrase"
-                                 : first_reason());
-    else if (SSL_CTX_check_private_key(ssl) != 1)
-        tape_error_set(error, TAPE_FAILED, "key file \"%.300s\" is not the key of \"%.300s\"", key,
-                       certificate);
-    else
+    if (SSL_CTX_use_certificate_chain_file(ssl, certificate) != 1) {
+        refuse_file("certificate", certificate, 0, error);
+        return 0;
+    }
+    int loaded = SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) == 1;
+    if (!loaded && ERR_GET_LIB(ERR_peek_error()) != ERR_LIB_X509) {
+        refuse_file("key", key, encrypted, error);
+        return 0;
+    }
+    if (loaded && SSL_CTX_check_private_key(ssl) == 1)
         return 1;
+    tape_error_set(error, TAPE_FAILED, "key file \"%.300s\" is not the key of \"%.300s\"", key,
+                   certificate);
     return 0;
 }
 

@@ -5,6 +5,7 @@ import pathlib
 import queue
 import random
 import re
+import signal
 import socket
 import ssl
 import struct
@@ -56,8 +57,8 @@ def upgrade(path="/", key=KEY, extra=b""):
 class Server:
     """echo_server in the background; .said are its lines so far."""
 
-    def __init__(self, *options, files=None, quarantine_mb=None):
-        words = [str(rig.BUILD / "tests/part/echo_server"), *map(str, options)]
+    def __init__(self, *options, files=None, quarantine_mb=None, before=()):
+        words = [*before, str(rig.BUILD / "tests/part/echo_server"), *map(str, options)]
         if files:
             words = ["sh", "-c", 'ulimit -n %d; exec "$@"' % files, "sh", *words]
         env = dict(os.environ)
@@ -65,9 +66,18 @@ class Server:
             env["ASAN_OPTIONS"] = env.get("ASAN_OPTIONS", "") + ":quarantine_size_mb=%d" % quarantine_mb
         self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env)
         self.said, self.arrived = [], queue.Queue()
+        self.wrapped = bool(before)
         threading.Thread(target=self.listen, daemon=True).start()
         self.address = self.wait_for(r"listening (\S+)")[1]
         self.host, self.port = self.address.rsplit(":", 1)[0].strip("[]"), int(self.address.rsplit(":", 1)[1])
+
+    @property
+    def pid(self):
+        """Of the server, also where another program runs it."""
+        number = self.process.pid
+        if not self.wrapped:
+            return number
+        return int(pathlib.Path("/proc/%d/task/%d/children" % (number, number)).read_text(encoding="ascii").split()[0])
 
     def listen(self):
         for line in self.process.stdout:
@@ -97,7 +107,7 @@ class Server:
     def stop(self):
         expect(self.process.poll() is None, "the server ended by itself with %s: %s" %
                (self.process.poll(), self.process.stderr.read().decode() if self.process.poll() is not None else ""))
-        self.process.terminate()
+        os.kill(self.pid, signal.SIGTERM)
         try:
             code = self.process.wait(PATIENCE_S)
         except subprocess.TimeoutExpired:
@@ -110,7 +120,7 @@ class Server:
 
     def __exit__(self, *_):
         if self.process.poll() is None:
-            self.process.kill()
+            os.kill(self.pid, signal.SIGKILL)
         self.process.wait()
 
 
