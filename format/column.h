@@ -49,9 +49,11 @@ struct tape_column_scope {
 struct tape_column {
     const struct tape_column_scope *scope;
     int64_t *values;     /* scope->count and TAPE_COLUMN_SLACK */
-    uint8_t *tokens;     /* of the residuals; the same room */
+    uint8_t *tokens;     /* of the residuals; the same room; a reader's: only if shown */
     uint32_t dictionary; /* how many entries, when the values index a dictionary; else 0 */
-    uint8_t has_tokens;  /* 0: a place without values (uuid): nobody may refer to it */
+    uint8_t has_values;  /* 0: a place without (uuid): nobody may refer to it */
+    uint8_t is_shown;    /* reader: its tokens are contexts of other columns */
+    size_t coder_at;     /* writer: where in the pool its coder is, to which that may be added */
 };
 
 /* --- reading --- */
@@ -68,11 +70,11 @@ struct tape_column_reader *tape_column_reader_new(void);
 void tape_column_reader_free(struct tape_column_reader *reader);
 
 /* tape_column_read(reader, input, before, before_count, column, error): reads the next column of
- * input into column->values and column->tokens; column->scope (and dictionary) are set by the
- * caller, before[0 .. before_count) are the template's columns with smaller numbers (NULL, 0: only
- * predictors 0 and 1). Dictionary indexes are NOT checked against the dictionary. 0 or
- * TAPE_CORRUPT: whatever the bytes say nothing beyond the given room is touched. Memory is
- * the reader's own; time is linear in the count, and in the states of at most eight tables. */
+ * input into column->values, and column->tokens if it is shown; column->scope (and dictionary) are
+ * set by the caller, before[0 .. before_count) are the template's columns with smaller numbers
+ * (NULL, 0: only predictors 0 and 1). Dictionary indexes are NOT checked against the dictionary. 0
+ * or TAPE_CORRUPT: whatever the bytes say nothing beyond the given room is touched. Memory is the
+ * reader's own; time is linear in the count, and in the states of at most eight tables. */
 int tape_column_read(struct tape_column_reader *reader, struct tape_column_input *input,
                      const struct tape_column *before, uint32_t before_count,
                      struct tape_column *column, struct tape_error *error);

@@ -54,10 +54,10 @@ static uint64_t measure(int64_t *residuals, uint32_t count)
     uint8_t tokens[TAPE_COLUMN_SAMPLE_MAX];
     int is_signed;
     uint64_t factor = tape_column_tokens_factor(residuals, count, &is_signed);
-    tape_column_tokens_find(residuals, count, factor, is_signed, tokens);
+    uint64_t any = tape_column_tokens_find(residuals, count, factor, is_signed, tokens);
     for (uint32_t i = 0; i < count; i++)
         histogram.counts[tokens[i]]++;
-    tape_column_histogram_sum(&histogram);
+    tape_column_histogram_sum(&histogram, tape_token_of(any) + 1u);
     return tape_column_cost_bits(&histogram) + histogram.distinct * TAPE_COLUMN_COST_TOKEN_BITS;
 }
 
@@ -104,7 +104,7 @@ static void attempt_fields(struct trial *trial, const struct tape_column *before
 {
     for (uint32_t i = before_count; i-- > 0 && most > 0;) {
         const struct tape_column *field = &before[i];
-        if (field->scope != trial->column->scope || !field->has_tokens || field->dictionary > 0)
+        if (field->scope != trial->column->scope || !field->has_values || field->dictionary > 0)
             continue;
         attempt(trial, TAPE_COLUMN_FIELD, field, i);
         attempt(trial, TAPE_COLUMN_FIELD_DELTA, field, i);

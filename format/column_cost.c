@@ -9,19 +9,22 @@ static uint64_t log2_fixed(uint32_t value)
     return ((uint64_t)top << 16) + fraction + (bend * 22713 >> 16);
 }
 
-void tape_column_histogram_sum(struct tape_column_histogram *histogram)
+void tape_column_histogram_sum(struct tape_column_histogram *histogram, uint32_t tokens)
 {
-    histogram->total = histogram->distinct = histogram->tokens = 0;
-    histogram->extra_bits = 0;
-    for (unsigned token = 0; token < TAPE_TOKENS; token++) {
+    uint32_t total = 0, distinct = 0, last = 0;
+    uint64_t extra_bits = 0;
+    /* no branch: which tokens occur is not to be guessed */
+    for (uint32_t token = 0; token < tokens; token++) {
         uint32_t count = histogram->counts[token];
-        if (count == 0)
-            continue;
-        histogram->total += count;
-        histogram->distinct++;
-        histogram->tokens = token + 1;
-        histogram->extra_bits += (uint64_t)count * tape_token_extra[token];
+        total += count;
+        distinct += count > 0;
+        last = count > 0 ? token + 1 : last;
+        extra_bits += (uint64_t)count * tape_token_extra[token];
     }
+    histogram->total = total;
+    histogram->distinct = distinct;
+    histogram->tokens = last;
+    histogram->extra_bits = extra_bits;
 }
 
 uint64_t tape_column_cost_bits(const struct tape_column_histogram *histogram)

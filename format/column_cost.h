@@ -7,7 +7,8 @@
 
 #include "format/token.h"
 
-/* How often each token occurs. All but counts follow from counts by tape_column_histogram_sum(). */
+/* How often each token occurs. All but counts follow from counts by tape_column_histogram_sum();
+ * counts of tokens that cannot occur need not be set. */
 struct tape_column_histogram {
     uint32_t counts[TAPE_TOKENS];
     uint32_t total;
@@ -16,7 +17,8 @@ struct tape_column_histogram {
     uint64_t extra_bits;
 };
 
-void tape_column_histogram_sum(struct tape_column_histogram *histogram);
+/* tape_column_histogram_sum(histogram, tokens): only the first ${tokens} may occur. */
+void tape_column_histogram_sum(struct tape_column_histogram *histogram, uint32_t tokens);
 
 /* tape_column_cost_bits(histogram): about how many bits the tokens and their extra bits take when
  * coded by their frequencies; the table not included. */

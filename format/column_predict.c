@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/token.h"
+
 unsigned tape_column_contexts(unsigned kind)
 {
     static const uint8_t contexts[] = {
@@ -75,14 +77,14 @@ int tape_column_allows(const struct tape_column_prediction *prediction)
     case TAPE_COLUMN_FIELD:
     case TAPE_COLUMN_FIELD_DELTA:
     case TAPE_COLUMN_FIELD_PREVIOUS:
-        return field != NULL && field->has_tokens && field->scope == prediction->scope;
+        return field != NULL && field->has_values && field->scope == prediction->scope;
     case TAPE_COLUMN_TIME:
         return prediction->scope->recv_ns != NULL &&
                prediction->exponent <= TAPE_COLUMN_EXPONENT_MAX;
     case TAPE_COLUMN_LIST_DELTA:
         return prediction->scope->owner != NULL;
     case TAPE_COLUMN_KEYED:
-        return field != NULL && field->has_tokens && field->dictionary > 0 &&
+        return field != NULL && field->has_values && field->dictionary > 0 &&
                is_same_or_outer(field->scope, prediction->scope);
     default:
         return 0;
@@ -131,7 +133,22 @@ static inline uint32_t find_same_key(const struct tape_column_prediction *predic
 
 /* --- from residuals to values --- */
 
-/* Each of these is made four times, so that the loops do not ask how residuals are scaled. */
+/* How residuals stand. The loops below are made once for each, so that they do not ask. */
+enum stand {
+    AS_TOKENS, /* small: looked up */
+    AS_PLAIN,
+    AS_SIGNED,
+    AS_SCALED,
+    AS_SIGNED_SCALED,
+};
+
+struct residuals {
+    const int64_t *coded;
+    const uint8_t *tokens;
+    const int64_t *of_token; /* the residual of each small token */
+    uint64_t factor;
+};
+
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE int64_t unscale(int64_t coded, uint64_t factor, int is_signed)
@@ -142,59 +159,68 @@ INLINE int64_t unscale(int64_t coded, uint64_t factor, int is_signed)
     return (int64_t)(residual * factor);
 }
 
-INLINE void restore_plain(const struct tape_column_prediction *prediction, uint64_t factor,
-                          int is_signed, int64_t *values)
+INLINE int64_t residual_at(const struct residuals *from, enum stand stand, uint32_t i)
+{
+    if (stand == AS_TOKENS)
+        return from->of_token[from->tokens[i]];
+    return unscale(from->coded[i],
+                   stand == AS_SCALED || stand == AS_SIGNED_SCALED ? from->factor : 1,
+                   stand == AS_SIGNED || stand == AS_SIGNED_SCALED);
+}
+
+INLINE void restore_plain(const struct tape_column_prediction *prediction,
+                          const struct residuals *from, enum stand stand, int64_t *values)
 {
     uint32_t count = prediction->scope->count;
     int64_t carried = prediction->base;
     if (prediction->predictor == TAPE_COLUMN_NONE) {
-        for (uint32_t i = 0; i < count; i++)
-            values[i] = unscale(values[i], factor, is_signed);
+        for (uint32_t i = 0; stand != AS_PLAIN && i < count; i++)
+            values[i] = residual_at(from, stand, i);
     } else if (prediction->predictor == TAPE_COLUMN_DELTA) {
         for (uint32_t i = 0; i < count; i++)
-            values[i] = carried = plus(carried, unscale(values[i], factor, is_signed));
+            values[i] = carried = plus(carried, residual_at(from, stand, i));
     } else {
         const int64_t *recv_ns = prediction->scope->recv_ns;
         for (uint32_t i = 0; i < count; i++) {
-            carried = plus(carried, unscale(values[i], factor, is_signed));
+            carried = plus(carried, residual_at(from, stand, i));
             values[i] = plus(carried, time_in_units(recv_ns[i], prediction->exponent));
         }
     }
 }
 
-INLINE void restore_field(const struct tape_column_prediction *prediction, uint64_t factor,
-                          int is_signed, int64_t *values)
+INLINE void restore_field(const struct tape_column_prediction *prediction,
+                          const struct residuals *from, enum stand stand, int64_t *values)
 {
     const int64_t *field = prediction->field->values;
     uint32_t count = prediction->scope->count;
     int64_t carried = prediction->base;
     if (prediction->predictor == TAPE_COLUMN_FIELD) {
         for (uint32_t i = 0; i < count; i++)
-            values[i] = plus(unscale(values[i], factor, is_signed), field[i]);
+            values[i] = plus(residual_at(from, stand, i), field[i]);
     } else if (prediction->predictor == TAPE_COLUMN_FIELD_DELTA) {
         for (uint32_t i = 0; i < count; i++) {
-            carried = plus(carried, unscale(values[i], factor, is_signed));
+            carried = plus(carried, residual_at(from, stand, i));
             values[i] = plus(field[i], carried);
         }
     } else {
         for (uint32_t i = 0; i < count; i++) {
-            values[i] = plus(unscale(values[i], factor, is_signed), carried);
+            values[i] = plus(residual_at(from, stand, i), carried);
             carried = field[i];
         }
     }
 }
 
-INLINE void restore_list(const struct tape_column_prediction *prediction, uint64_t factor,
-                         int is_signed, int64_t *values)
+INLINE void restore_list(const struct tape_column_prediction *prediction,
+                         const struct residuals *from, enum stand stand, int64_t *values)
 {
     const uint32_t *owner = prediction->scope->owner;
     int64_t first = prediction->base, last = prediction->base;
     uint32_t list = UINT32_MAX;
     for (uint32_t i = 0; i < prediction->scope->count; i++) {
-        int64_t residual = unscale(values[i], factor, is_signed);
+        int64_t residual = residual_at(from, stand, i);
         /* chosen, not jumped to: where lists end is not to be guessed */
-        int64_t from = owner[i] != list ? first : last;
-        last = plus(from, residual);
+        int64_t before = owner[i] != list ? first : last;
+        last = plus(before, residual);
         first = owner[i] != list ? last : first;
         list = owner[i];
         values[i] = last;
@@ -203,12 +229,11 @@ INLINE void restore_list(const struct tape_column_prediction *prediction, uint64
 
 /* Elements of one list mostly have one key, that of the row they are in: while they do, the value
  * before is the key's last, and nothing is looked up. */
-static int restore_keyed(const struct tape_column_prediction *prediction,
-                         const struct tape_column_scale *scale, struct tape_column_keys *keys,
-                         int64_t *values)
+INLINE int restore_keyed(const struct tape_column_prediction *prediction,
+                         const struct residuals *from, enum stand stand,
+                         struct tape_column_keys *keys, int64_t *values)
 {
     uint32_t dictionary = prediction->field->dictionary, count = prediction->scope->count;
-    uint64_t factor = scale->factor;
     int64_t last = prediction->base;
     if (prepare_keys(keys, dictionary) < 0)
         return TAPE_FAILED;
@@ -219,46 +244,50 @@ static int restore_keyed(const struct tape_column_prediction *prediction,
             return TAPE_CORRUPT;
         last = keys->seen[key] ? keys->last[key] : last;
         for (; i < end; i++)
-            values[i] = last = plus(last, unscale(values[i], factor, scale->is_signed));
+            values[i] = last = plus(last, residual_at(from, stand, i));
         keys->seen[key] = 1;
         keys->last[key] = last;
     }
     return 0;
 }
 
-INLINE void restore_scaled(const struct tape_column_prediction *prediction, uint64_t factor,
-                           int is_signed, int64_t *values)
+INLINE int restore_standing(const struct tape_column_prediction *prediction,
+                            const struct residuals *from, enum stand stand,
+                            struct tape_column_keys *keys, int64_t *values)
 {
     switch (prediction->predictor) {
     case TAPE_COLUMN_NONE:
     case TAPE_COLUMN_DELTA:
     case TAPE_COLUMN_TIME:
-        restore_plain(prediction, factor, is_signed, values);
-        break;
+        restore_plain(prediction, from, stand, values);
+        return 0;
     case TAPE_COLUMN_LIST_DELTA:
-        restore_list(prediction, factor, is_signed, values);
-        break;
+        restore_list(prediction, from, stand, values);
+        return 0;
+    case TAPE_COLUMN_KEYED:
+        return restore_keyed(prediction, from, stand, keys, values);
     default:
-        restore_field(prediction, factor, is_signed, values);
+        restore_field(prediction, from, stand, values);
+        return 0;
     }
 }
 
 int tape_column_restore(const struct tape_column_prediction *prediction,
                         const struct tape_column_scale *scale, struct tape_column_keys *keys,
-                        int64_t *values)
+                        const uint8_t *tokens, int64_t *values)
 {
-    uint64_t factor = scale->factor;
-    if (prediction->predictor == TAPE_COLUMN_KEYED)
-        return restore_keyed(prediction, scale, keys, values);
-    if (factor == 1 && scale->is_signed)
-        restore_scaled(prediction, 1, 1, values);
-    else if (factor == 1)
-        restore_scaled(prediction, 1, 0, values);
-    else if (scale->is_signed)
-        restore_scaled(prediction, factor, 1, values);
-    else
-        restore_scaled(prediction, factor, 0, values);
-    return 0;
+    int64_t of_token[TAPE_TOKEN_EXACT];
+    struct residuals from = {values, tokens, of_token, scale->factor};
+    if (tokens != NULL) {
+        for (int64_t token = 0; token < TAPE_TOKEN_EXACT; token++)
+            of_token[token] = unscale(token, scale->factor, scale->is_signed);
+        return restore_standing(prediction, &from, AS_TOKENS, keys, values);
+    }
+    if (scale->factor == 1)
+        return scale->is_signed ? restore_standing(prediction, &from, AS_SIGNED, keys, values)
+                                : restore_standing(prediction, &from, AS_PLAIN, keys, values);
+    return scale->is_signed ? restore_standing(prediction, &from, AS_SIGNED_SCALED, keys, values)
+                            : restore_standing(prediction, &from, AS_SCALED, keys, values);
 }
 
 /* --- from values to residuals --- */

@@ -13,6 +13,8 @@ enum {
     TAPE_COLUMN_CODER_TANS = 2,
     TAPE_COLUMN_CODER_KIND = 3,   /* mask */
     TAPE_COLUMN_CODER_SIGNED = 4, /* flag: residuals are zigzag */
+    TAPE_COLUMN_CODER_SHOWN = 8,  /* flag: tokens are contexts of later columns */
+    TAPE_COLUMN_CODERS = 16,
 };
 
 /* TAPE_COLUMN_CONTEXT(name, number, contexts, inside lists only) */
@@ -71,14 +73,15 @@ struct tape_column_scale {
 };
 
 /*
- * tape_column_restore(prediction, scale, keys, values): values[i] is the coded residual and becomes
- * the value. tape_column_difference(prediction, keys, values, from, count, residuals): the other
- * way, of values[from .. from + count), not scaled. 0, TAPE_FAILED (memory for keys) or
+ * tape_column_restore(prediction, scale, keys, tokens, values): values[i] is the coded residual and
+ * becomes the value; where tokens is not NULL, the residuals are these, and all below
+ * TAPE_TOKEN_EXACT. tape_column_difference(prediction, keys, values, from, count, residuals): the
+ * other way, of values[from .. from + count), not scaled. 0, TAPE_FAILED (memory for keys) or
  * TAPE_CORRUPT (a key that is no index of its dictionary).
  */
 int tape_column_restore(const struct tape_column_prediction *prediction,
                         const struct tape_column_scale *scale, struct tape_column_keys *keys,
-                        int64_t *values);
+                        const uint8_t *tokens, int64_t *values);
 int tape_column_difference(const struct tape_column_prediction *prediction,
                            struct tape_column_keys *keys, const int64_t *values, uint32_t from,
                            uint32_t count, int64_t *residuals);

@@ -56,6 +56,7 @@ static int fail(struct tape_error *error, const char *words)
 struct header {
     struct tape_column_prediction prediction;
     uint8_t coder; /* kind */
+    uint8_t is_shown;
     struct tape_column_scale scale;
 };
 
@@ -93,11 +94,12 @@ static int read_header(struct tape_column_input *input, const struct tape_column
     if (!take_u8(input, &prediction->predictor) ||
         !read_argument(input, before, before_count, prediction) || !tape_column_allows(prediction))
         return fail(error, "a column's predictor is none");
-    if (!take_u8(input, &coder) || coder > (TAPE_COLUMN_CODER_TANS | TAPE_COLUMN_CODER_SIGNED) ||
+    if (!take_u8(input, &coder) || coder >= TAPE_COLUMN_CODERS ||
         (coder & TAPE_COLUMN_CODER_KIND) > TAPE_COLUMN_CODER_TANS)
         return fail(error, "a column's coder is none");
     header->coder = coder & TAPE_COLUMN_CODER_KIND;
     header->scale.is_signed = (coder & TAPE_COLUMN_CODER_SIGNED) != 0;
+    header->is_shown = (coder & TAPE_COLUMN_CODER_SHOWN) != 0;
     if (header->coder != TAPE_COLUMN_CODER_ZERO &&
         (!take_varint(input, &header->scale.factor) || header->scale.factor == 0))
         return fail(error, "a column's factor is none");
@@ -118,33 +120,50 @@ static int read_varints(struct tape_column_input *input, struct tape_column *col
         if (!take_varint(input, &residual))
             return 0;
         column->values[i] = (int64_t)residual;
-        column->tokens[i] = tape_token_of(residual);
+        if (column->is_shown)
+            column->tokens[i] = tape_token_of(residual);
     }
     return 1;
 }
 
-/* The tables of all contexts. *used: a bit for each that has one. */
+/* Counts of tokens that add up to 1 << log. */
+static int read_counts(struct tape_column_input *input, unsigned log, uint64_t tokens,
+                       uint16_t *counts)
+{
+    uint64_t count, sum = 0;
+    for (uint64_t token = 0; token < tokens; token++) {
+        if (input->pool < input->pool_end && *input->pool < 0x80) /* as nearly all are */
+            count = *input->pool++;
+        else if (!take_varint(input, &count))
+            return 0;
+        if (count > 1u << log)
+            return 0;
+        counts[token] = (uint16_t)count;
+        sum += count;
+    }
+    return sum == 1u << log;
+}
+
+/* The tables of all contexts. *extra_most: the extra bits of the largest token. */
 static int read_tables(struct tape_column_reader *reader, struct tape_column_input *input,
-                       unsigned log, unsigned contexts, unsigned *used)
+                       unsigned log, unsigned contexts, unsigned *extra_most)
 {
     for (unsigned which = 0; which < contexts; which++) {
+        tape_tans_entry *entries = reader->entries[which];
         uint16_t counts[TAPE_TOKENS];
-        uint64_t tokens, count, sum = 0;
+        uint64_t tokens;
         if (!take_varint(input, &tokens) || tokens > TAPE_TOKENS)
             return 0;
-        for (uint64_t token = 0; token < tokens; token++) {
-            if (!take_varint(input, &count) || count > (1u << log))
-                return 0;
-            counts[token] = (uint16_t)count;
-            sum += count;
-        }
-        if (tokens == 0)
+        if (tokens == 0) {
+            for (uint32_t state = 0; state < 1u << log; state++)
+                entries[state] = TAPE_TANS_NO_ENTRY;
             continue;
-        if (sum != 1u << log)
+        }
+        if (!read_counts(input, log, tokens, counts))
             return 0;
-        tape_tans_build_entries(&reader->parts, reader->entries[which], counts, (uint32_t)tokens,
-                                log);
-        *used |= 1u << which;
+        tape_tans_build_entries(&reader->parts, entries, counts, (uint32_t)tokens, log);
+        unsigned extra = tape_token_extra[tokens - 1]; /* no smaller token has more */
+        *extra_most = extra > *extra_most ? extra : *extra_most;
     }
     return 1;
 }
@@ -163,33 +182,35 @@ static int read_context(struct tape_column_input *input, const struct tape_colum
         return 0;
     if (context->kind != TAPE_COLUMN_CONTEXT_BESIDE)
         return 1;
-    if (!take_varint(input, &beside) || beside >= before_count || !before[beside].has_tokens ||
+    if (!take_varint(input, &beside) || beside >= before_count || !before[beside].is_shown ||
         before[beside].scope != column->scope)
         return 0;
     context->beside = before[beside].tokens;
     return 1;
 }
 
+/* *exact: the tokens are the residuals, and values are not set. */
 static int read_tans(struct tape_column_reader *reader, struct tape_column_input *input,
                      const struct tape_column *before, uint32_t before_count,
-                     struct tape_column *column, struct tape_error *error)
+                     struct tape_column *column, int *exact, struct tape_error *error)
 {
     uint8_t log;
-    unsigned used = 0;
+    unsigned extra_most = 0;
     uint64_t bytes;
     struct tape_column_context_of context = {0};
     if (!take_u8(input, &log) || log < TAPE_TANS_LOG_MIN || log > TAPE_TANS_LOG_MAX ||
         !read_context(input, before, before_count, column, &context) ||
-        !read_tables(reader, input, log, tape_column_contexts(context.kind), &used))
+        !read_tables(reader, input, log, tape_column_contexts(context.kind), &extra_most))
         return fail(error, "a column's table is none");
     if (!take_varint(input, &bytes) || bytes > (uint64_t)(input->bits_end - input->bits))
         return fail(error, "a column's bits reach beyond their area");
     struct tape_column_stream stream = {
         .at = input->bits, .readable = input->bits_readable, .length = bytes * 8};
     input->bits += bytes;
-    if (!tape_column_stream_read(reader->entries, log, &context, used, &stream,
-                                 column->scope->count, column->values, column->tokens))
+    if (!tape_column_stream_read(reader->entries, log, extra_most, &context, column->is_shown,
+                                 &stream, column->scope->count, column->values, column->tokens))
         return fail(error, "a column's bits do not end where they should");
+    *exact = extra_most == 0;
     return 0;
 }
 
@@ -202,24 +223,27 @@ int tape_column_read(struct tape_column_reader *reader, struct tape_column_input
     struct header header = {.prediction.scope = column->scope, .scale.factor = 1};
     uint32_t count = column->scope->count;
     int status = 0;
-    column->has_tokens = 1;
+    column->has_values = 1;
     if (count == 0)
         return 0;
     status = read_header(input, before, before_count, &header, error);
     if (status < 0)
         return status;
+    column->is_shown = header.is_shown;
+    int exact = 0;
     if (header.coder == TAPE_COLUMN_CODER_ZERO) {
-        memset(column->values, 0, count * sizeof *column->values);
         memset(column->tokens, 0, count);
+        exact = 1;
     } else if (header.coder == TAPE_COLUMN_CODER_VARINT) {
         if (!read_varints(input, column))
             return fail(error, "a column's numbers end too early");
     } else {
-        status = read_tans(reader, input, before, before_count, column, error);
+        status = read_tans(reader, input, before, before_count, column, &exact, error);
     }
     if (status < 0)
         return status;
-    status = tape_column_restore(&header.prediction, &header.scale, &reader->keys, column->values);
+    status = tape_column_restore(&header.prediction, &header.scale, &reader->keys,
+                                 exact ? column->tokens : NULL, column->values);
     if (status == TAPE_FAILED)
         return tape_error_set(error, TAPE_FAILED, "no memory for the keys of a column");
     if (status < 0)

@@ -24,19 +24,23 @@ struct tape_column_stream {
     uint64_t length;
 };
 
-/* tape_column_stream_read(entries, log, context, used, stream, count, values, tokens): count
- * residuals. used has a bit for each context that has a table of 1 << log entries. 1, or 0 when the
- * bits do not end where the stream does, or a context without a table is met. */
+/* tape_column_stream_read(entries, log, extra_most, context, stream, count, values, tokens): count
+ * residuals. entries are the tables of all contexts of the kind, 1 << log entries each; extra_most
+ * is at least the extra bits of any token in them. Where it is 0 values are not set: the tokens are
+ * the residuals. 1, or 0 when the bits do not end where the stream does, or a table that is not
+ * there is met. */
 int tape_column_stream_read(const tape_tans_entry entries[][TAPE_TANS_STATES_MAX], unsigned log,
-                            const struct tape_column_context_of *context, unsigned used,
-                            const struct tape_column_stream *stream, uint32_t count,
+                            unsigned extra_most, const struct tape_column_context_of *context,
+                            int keeps, const struct tape_column_stream *stream, uint32_t count,
                             int64_t *values, uint8_t *tokens);
 
-/* tape_column_stream_write(tables, log, contexts, residuals, tokens, count, end): writes backwards
- * from end and returns the length; contexts holds that of each value, NULL when there is but one.
- * There is room for all extra bits, log bits for every value and 64 bytes. */
+/* tape_column_stream_write(tables, log, extra_most, contexts, residuals, tokens, count, end):
+ * writes backwards from end and returns the length; extra_most is at least the extra bits of any
+ * token; contexts holds that of each value, NULL when there is but one. There is room for all extra
+ * bits, log bits for every value and 64 bytes. */
 size_t tape_column_stream_write(const struct tape_tans_writer *tables, unsigned log,
-                                const uint8_t *contexts, const int64_t *residuals,
-                                const uint8_t *tokens, uint32_t count, uint8_t *end);
+                                unsigned extra_most, const uint8_t *contexts,
+                                const int64_t *residuals, const uint8_t *tokens, uint32_t count,
+                                uint8_t *end);
 
 #endif

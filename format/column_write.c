@@ -12,10 +12,11 @@
 enum {
     SAMPLE = 512,
     SAMPLE_THOROUGH = TAPE_COLUMN_SAMPLE_MAX,
-    PLAN_AGE_MAX = 64, /* blocks that go by one choice */
-    FEW = 16,          /* fewer residuals are not worth a table */
-    MANY = 256,        /* more always are */
-    NEAR_MAX = 4,      /* how many columns back a context may look */
+    PLAN_AGE_MAX = 128, /* blocks that go by one choice */
+    FEW = 16,           /* fewer residuals are not worth a table */
+    MANY = 256,         /* more always are */
+    TURNS = 4,          /* histograms that are counted into by turns */
+    NEAR_MAX = 4,       /* how many columns back a context may look */
 };
 
 /* Invariant: residuals, contexts and bits have room for the largest column so far. */
@@ -27,6 +28,7 @@ struct tape_column_writer {
     uint32_t capacity;
     size_t bits_capacity;
     struct tape_column_keys keys;
+    uint32_t tokens; /* larger ones than these first do not occur in the column */
     struct tape_column_histogram histograms[TAPE_COLUMN_CONTEXTS_MAX];
     struct tape_tans_writer tables[TAPE_COLUMN_CONTEXTS_MAX];
 };
@@ -97,23 +99,44 @@ static void find_contexts(const struct tape_column *column, unsigned kind,
     }
 }
 
+/* Into several histograms in turn, so that equal tokens in a row do not wait for each other; then
+ * all in the first. */
+static void count_in_turn(struct tape_column_histogram *histograms, const uint8_t *tokens,
+                          uint32_t count, uint32_t distinct)
+{
+    uint32_t *one = histograms[0].counts, *two = histograms[1].counts;
+    uint32_t *three = histograms[2].counts, *four = histograms[3].counts;
+    uint32_t i = 0;
+    for (; i + TURNS <= count; i += TURNS) {
+        one[tokens[i]]++;
+        two[tokens[i + 1]]++;
+        three[tokens[i + 2]]++;
+        four[tokens[i + 3]]++;
+    }
+    for (; i < count; i++)
+        one[tokens[i]]++;
+    for (uint32_t token = 0; token < distinct; token++)
+        one[token] += two[token] + three[token] + four[token];
+}
+
 /* The histograms of one kind of context, and the contexts where there are several. */
 static void count_tokens(struct tape_column_writer *writer, const struct tape_column *column,
                          unsigned kind, const struct tape_column *beside)
 {
-    unsigned contexts = tape_column_contexts(kind);
+    struct tape_column_histogram *histograms = writer->histograms;
+    unsigned contexts = tape_column_contexts(kind), used = contexts < TURNS ? TURNS : contexts;
     uint32_t count = column->scope->count;
-    memset(writer->histograms, 0, contexts * sizeof writer->histograms[0]);
+    for (unsigned which = 0; which < used; which++)
+        memset(histograms[which].counts, 0, writer->tokens * sizeof histograms[which].counts[0]);
     if (contexts == 1) {
-        for (uint32_t i = 0; i < count; i++)
-            writer->histograms[0].counts[column->tokens[i]]++;
+        count_in_turn(histograms, column->tokens, count, writer->tokens);
     } else {
         find_contexts(column, kind, beside, writer->contexts);
         for (uint32_t i = 0; i < count; i++)
-            writer->histograms[writer->contexts[i]].counts[column->tokens[i]]++;
+            histograms[writer->contexts[i]].counts[column->tokens[i]]++;
     }
     for (unsigned which = 0; which < contexts; which++)
-        tape_column_histogram_sum(&writer->histograms[which]);
+        tape_column_histogram_sum(&histograms[which], writer->tokens);
 }
 
 /* Bits that the column takes by these histograms, tables included. */
@@ -153,7 +176,7 @@ static void choose_context(struct tape_column_writer *writer, const struct tape_
                 if (near > before_count)
                     break;
                 field = &before[before_count - near];
-                if (field->scope != column->scope || !field->has_tokens)
+                if (field->scope != column->scope || !field->has_values)
                     continue;
             }
             count_tokens(writer, column, kind, field);
@@ -200,21 +223,35 @@ static void write_table(struct tape_column_writer *writer, struct tape_growing *
     tape_tans_build_writer(&writer->tables[which], counts, tokens, log);
 }
 
+/* Adds to a column that is written that its tokens are needed. */
+static void show(struct tape_column_output *output, const struct tape_column *column)
+{
+    if (!output->pool.failed)
+        output->pool.bytes[column->coder_at] |= TAPE_COLUMN_CODER_SHOWN;
+}
+
 /* The histograms and contexts of the chosen kind are in the writer. */
 static void write_tans(struct tape_column_writer *writer, struct tape_column_output *output,
-                       uint32_t before_count, const struct tape_column *column,
-                       const struct tape_column_plan *plan)
+                       const struct tape_column *before, uint32_t before_count,
+                       const struct tape_column *column, const struct tape_column_plan *plan)
 {
     unsigned contexts = tape_column_contexts(plan->context);
     unsigned log = choose_log(writer, column->scope->count, contexts);
     uint64_t extra_bits = 0;
+    unsigned extra_most = 0;
     tape_growing_put_u8(&output->pool, (uint8_t)log);
     tape_growing_put_u8(&output->pool, plan->context);
-    if (plan->context == TAPE_COLUMN_CONTEXT_BESIDE)
-        tape_growing_put_varint(&output->pool, before_count - plan->context_column_near);
+    if (plan->context == TAPE_COLUMN_CONTEXT_BESIDE) {
+        uint32_t beside = before_count - plan->context_column_near;
+        tape_growing_put_varint(&output->pool, beside);
+        show(output, &before[beside]);
+    }
     for (unsigned which = 0; which < contexts; which++) {
+        const struct tape_column_histogram *histogram = &writer->histograms[which];
+        unsigned extra = histogram->tokens == 0 ? 0 : tape_token_extra[histogram->tokens - 1];
         write_table(writer, &output->pool, which, log);
-        extra_bits += writer->histograms[which].extra_bits;
+        extra_bits += histogram->extra_bits;
+        extra_most = extra > extra_most ? extra : extra_most;
     }
     size_t most = (extra_bits + (uint64_t)column->scope->count * log) / 8 + 64; /* and eight */
     if (most > writer->bits_capacity) {
@@ -227,9 +264,9 @@ static void write_tans(struct tape_column_writer *writer, struct tape_column_out
         return;
     }
     uint8_t *end = writer->bits + writer->bits_capacity;
-    size_t bytes =
-        tape_column_stream_write(writer->tables, log, contexts == 1 ? NULL : writer->contexts,
-                                 writer->residuals, column->tokens, column->scope->count, end);
+    size_t bytes = tape_column_stream_write(
+        writer->tables, log, extra_most, contexts == 1 ? NULL : writer->contexts, writer->residuals,
+        column->tokens, column->scope->count, end);
     tape_growing_put_varint(&output->pool, bytes);
     tape_growing_put(&output->bits, end - bytes, bytes);
 }
@@ -259,7 +296,7 @@ static int are_tables_better(const struct tape_column_writer *writer, uint32_t c
            count_varint_bytes(writer, tape_column_contexts(context));
 }
 
-static void put_header(struct tape_column_output *output,
+static void put_header(struct tape_column_output *output, struct tape_column *column,
                        const struct tape_column_prediction *prediction, uint32_t argument,
                        uint8_t coder, uint64_t factor)
 {
@@ -269,6 +306,7 @@ static void put_header(struct tape_column_output *output,
         tape_growing_put_varint(pool, argument);
     else if (prediction->predictor == TAPE_COLUMN_TIME)
         tape_growing_put_u8(pool, prediction->exponent);
+    column->coder_at = pool->length;
     tape_growing_put_u8(pool, coder);
     if ((coder & TAPE_COLUMN_CODER_KIND) != TAPE_COLUMN_CODER_ZERO)
         tape_growing_put_varint(pool, factor);
@@ -297,7 +335,7 @@ static int recall(const struct tape_column *before, uint32_t before_count,
         if (plan->context_column_near > before_count)
             return 0;
         const struct tape_column *beside = &before[before_count - plan->context_column_near];
-        if (beside->scope != column->scope || !beside->has_tokens)
+        if (beside->scope != column->scope || !beside->has_values)
             return 0;
     }
     return tape_column_allows(prediction);
@@ -306,9 +344,9 @@ static int recall(const struct tape_column *before, uint32_t before_count,
 /* tokens are set; picks varints or tables and writes the rest of the column. */
 static void write_residuals(struct tape_column_writer *writer, struct tape_column_output *output,
                             const struct tape_column *before, uint32_t before_count,
-                            const struct tape_column *column, struct tape_column_plan *plan,
-                            int fresh, const struct tape_column_prediction *prediction,
-                            uint64_t factor, uint8_t coder)
+                            struct tape_column *column, struct tape_column_plan *plan, int fresh,
+                            const struct tape_column_prediction *prediction, uint64_t factor,
+                            uint8_t coder)
 {
     uint32_t count = column->scope->count;
     const struct tape_column *beside = NULL;
@@ -319,12 +357,14 @@ static void write_residuals(struct tape_column_writer *writer, struct tape_colum
             beside = &before[before_count - plan->context_column_near];
         count_tokens(writer, column, plan->context, beside);
         if (are_tables_better(writer, count, plan->context)) {
-            put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_TANS, factor);
-            write_tans(writer, output, before_count, column, plan);
+            put_header(output, column, prediction, plan->argument, coder | TAPE_COLUMN_CODER_TANS,
+                       factor);
+            write_tans(writer, output, before, before_count, column, plan);
             return;
         }
     }
-    put_header(output, prediction, plan->argument, coder | TAPE_COLUMN_CODER_VARINT, factor);
+    put_header(output, column, prediction, plan->argument, coder | TAPE_COLUMN_CODER_VARINT,
+               factor);
     for (uint32_t i = 0; i < count; i++)
         tape_growing_put_varint(&output->pool, (uint64_t)writer->residuals[i]);
 }
@@ -337,7 +377,7 @@ void tape_column_write(struct tape_column_writer *writer, struct tape_column_out
     struct tape_column_prediction prediction;
     uint32_t count = column->scope->count;
     int is_signed, fresh;
-    column->has_tokens = 1;
+    column->has_values = 1;
     if (count == 0)
         return;
     if (!make_room(writer, count)) {
@@ -364,8 +404,9 @@ void tape_column_write(struct tape_column_writer *writer, struct tape_column_out
     uint64_t factor = tape_column_tokens_factor(writer->residuals, count, &is_signed);
     uint64_t any =
         tape_column_tokens_find(writer->residuals, count, factor, is_signed, column->tokens);
+    writer->tokens = tape_token_of(any) + 1u;
     if (any == 0) {
-        put_header(output, &prediction, plan->argument, TAPE_COLUMN_CODER_ZERO, factor);
+        put_header(output, column, &prediction, plan->argument, TAPE_COLUMN_CODER_ZERO, factor);
         return;
     }
     write_residuals(writer, output, before, before_count, column, plan, fresh, &prediction, factor,

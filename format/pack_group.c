@@ -191,7 +191,7 @@ static void put_column(struct tape_pack_groups *groups, uint32_t count,
 {
     struct tape_column_scope scope = {.count = count};
     struct tape_column column = {
-        .scope = &scope, .values = groups->order, .tokens = groups->tokens, .has_tokens = 1};
+        .scope = &scope, .values = groups->order, .tokens = groups->tokens, .has_values = 1};
     tape_column_write(writer, &output->columns, NULL, 0, &column, plan);
 }
 

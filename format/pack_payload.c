@@ -125,7 +125,7 @@ static int put_recv(struct tape_pack *pack)
         values[i] = (int64_t)((uint64_t)pack->recv_ns[i] - (uint64_t)pack->min_recv_ns);
     struct tape_column_scope scope = {.count = pack->count};
     struct tape_column column = {
-        .scope = &scope, .values = values, .tokens = to + room * sizeof(int64_t), .has_tokens = 1};
+        .scope = &scope, .values = values, .tokens = to + room * sizeof(int64_t), .has_values = 1};
     tape_column_write(pack->writer, &pack->output.columns, NULL, 0, &column, &pack->recv_plan);
     return 1;
 }

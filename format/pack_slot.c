@@ -246,7 +246,7 @@ static struct tape_column *add_column(const struct place *place, int64_t *values
     column->scope = &slots->scopes[place->slot->scope];
     column->values = values;
     column->tokens = slots->tokens + slots->token_count;
-    column->has_tokens = 1;
+    column->has_values = 1;
     slots->token_count += (size_t)place->slot->count + TAPE_COLUMN_SLACK;
     slots->values += place->slot->count;
     return column;
@@ -309,7 +309,7 @@ static int write_string(const struct place *place, struct form *form)
     tape_growing_put_u8(pool, form->format);
     struct tape_column *column = add_column(place, slot->values);
     if (form->format == TAPE_PACKED_UUID) {
-        column->has_tokens = 0;
+        column->has_values = 0;
         put_uuids(place);
         return 1;
     }

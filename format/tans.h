@@ -19,36 +19,41 @@ enum {
 };
 
 /* One state of a reader's table, what it stands for and how the next is found, in one word: a
- * reader fetches it with one load. From the lowest bit on: 16 bits base; 16 bits mask of the
- * stream's bits that are added to it; 8 bits extra: the token's bits that stand before them; 8 bits
- * how many those of the mask are; 8 bits token; 8 bits total of both. */
+ * reader fetches it with one load. From the lowest bit on: 8 bits token; 8 bits extra: how many
+ * bits of the stream belong to the token; 8 bits how many after them are added to base; 8 bits
+ * total of both; 16 bits flags; 16 bits base of the next state. */
 typedef uint64_t tape_tans_entry;
 
-enum { TAPE_TANS_LOOK_BITS = 57 }; /* that a load of 64 gives, wherever in a byte it begins */
+/* The entries of a table that is not there: no bits, state 0, and a flag. */
+#define TAPE_TANS_NO_ENTRY (1ull << 32)
 
-static inline uint32_t tape_tans_base(tape_tans_entry entry)
+enum {
+    TAPE_TANS_LOOK_BITS = 57, /* that a load of 64 gives, wherever in a byte it begins */
+    TAPE_TANS_EXTRA_AT = 8,   /* fields of an entry */
+    TAPE_TANS_BITS_AT = 16,
+    TAPE_TANS_TOTAL_AT = 24,
+    TAPE_TANS_BASE_AT = 48,
+};
+
+static inline uint8_t tape_tans_token(tape_tans_entry entry)
 {
-    return (uint16_t)entry;
-}
-static inline uint32_t tape_tans_mask(tape_tans_entry entry)
-{
-    return (uint16_t)(entry >> 16);
+    return (uint8_t)entry;
 }
 static inline unsigned tape_tans_extra(tape_tans_entry entry)
 {
-    return (uint8_t)(entry >> 32);
+    return (uint8_t)(entry >> TAPE_TANS_EXTRA_AT);
 }
 static inline unsigned tape_tans_bits(tape_tans_entry entry)
 {
-    return (uint8_t)(entry >> 40);
-}
-static inline uint8_t tape_tans_token(tape_tans_entry entry)
-{
-    return (uint8_t)(entry >> 48);
+    return (uint8_t)(entry >> TAPE_TANS_BITS_AT);
 }
 static inline unsigned tape_tans_total(tape_tans_entry entry)
 {
-    return (unsigned)(entry >> 56);
+    return (uint8_t)(entry >> TAPE_TANS_TOTAL_AT);
+}
+static inline uint32_t tape_tans_base(tape_tans_entry entry)
+{
+    return (uint32_t)(entry >> TAPE_TANS_BASE_AT);
 }
 
 /* What of entries does not depend on the token, by table size and by x, the number that a state is
@@ -72,7 +77,6 @@ struct tape_tans_rule {
 struct tape_tans_writer {
     struct tape_tans_rule rules[TAPE_TOKENS];
     uint16_t states[TAPE_TANS_STATES_MAX];
-    uint16_t first[TAPE_TOKENS]; /* a state of the token, to begin with */
 };
 
 void tape_tans_build_writer(struct tape_tans_writer *writer, const uint16_t *counts,

@@ -326,7 +326,8 @@ class Scope:
 
 
 class Column:
-    """Values are i64 (None: nobody may refer to them); residuals as stored, before they get a sign."""
+    """Values are i64 (None: nobody may refer to them); residuals as stored, before they get a sign; None
+    where nobody may refer to these."""
 
     def __init__(self, scope, values, residuals):
         self.scope, self.values, self.residuals = scope, values, residuals
@@ -363,7 +364,7 @@ class ColumnReader:
             argument = self.refer(scope, self.pool.varint(), predictor == 7)
         elif predictor == 5:
             argument = self.pool.choice(10, "time unit")
-        coder = self.pool.choice(8, "coder")
+        coder = self.pool.choice(16, "coder")
         if coder & 3 == 3 or predictor == 5 and scope.outer or predictor == 6 and not scope.outer:
             raise Damage("predictor %d, coder %d" % (predictor, coder))
         step = self.pool.varint(low=1, what="step") if coder & 3 != ZERO else 1
@@ -375,7 +376,7 @@ class ColumnReader:
         values = self.predict(predictor, argument, base, parts, scope)
         if min(values) < -1 << 63 or max(values) >> 63:
             values = [wrap64(value) for value in values]
-        return Column(scope, values, residuals)
+        return Column(scope, values, residuals if coder & 8 else None)
 
     def refer(self, scope, number, keyed):
         """A column before this one, of this scope; for a key an index, also of a scope around it."""
@@ -424,7 +425,12 @@ class ColumnReader:
         context = pool.choice(5 if in_template else 2, "context")
         if not 5 <= log <= 11 or context in (2, 3) and not scope.outer:
             raise Damage("tables of 2^%d states, context %d" % (log, context))
-        fixed = self.refer(scope, pool.varint(), False).classes() if context == 4 else None
+        fixed = None
+        if context == 4:
+            beside = self.refer(scope, pool.varint(), False)
+            if beside.residuals is None:
+                raise Damage("a context of a column that has none")
+            fixed = beside.classes()
         if context == 2:
             fixed = [0 if first else 1 for first in scope.firsts()]
         firsts = scope.firsts() if context == 3 else None

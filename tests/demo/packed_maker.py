@@ -134,6 +134,7 @@ class Column:
     def __init__(self, values, scope, kind="number"):
         self.values, self.scope, self.kind = values, scope, kind
         self.tokens = []
+        self.coder_at = None  # where in the pool
 
 
 class Writer:
@@ -229,7 +230,9 @@ class Writer:
         parts = [signed(value - guess) for value, guess in zip(column.values, predicted)]
         coder = self.chose("coder", dice.choice((ZERO, VARINT, TANS) if not any(parts) else (VARINT, TANS)))
         sign = dice.randrange(2)
-        self.pool += bytes((self.chose("predictor", number),)) + argument + bytes((coder | sign << 2,))
+        self.pool += bytes((self.chose("predictor", number),)) + argument
+        column.coder_at = len(self.pool)
+        self.pool.append(coder | sign << 2 | dice.randrange(2) << 3)
         if coder != ZERO:
             parts = self.divide(parts)
         residuals = [(p << 1 ^ p >> 63) & MASK if sign else p & MASK for p in parts]
@@ -282,6 +285,7 @@ class Writer:
         self.pool += bytes((log, self.chose("context", context)))
         if context == 4:
             self.varint(other)
+            self.pool[self.columns[other].coder_at] |= 8
         tables = []
         for one in wanted:
             counts = share_out(one, log, dice) if one else []

@@ -502,7 +502,7 @@ def bad_columns():
     yield "predictor 8", {"2": column(8, 1, 1, 0, 2)}, {}
     yield "predictor 2 outside of templates", {"order": column(2, 1, 0, 1, 1, 1, argument=b"\x00")}, {}
     yield "coder 3", {"2": column(0, 3, 1, 0, 2)}, {}
-    yield "a bit of the coder that must be zero", {"2": column(0, 9, 1, 0, 2)}, {}
+    yield "a bit of the coder that must be zero", {"2": column(0, 17, 1, 0, 2)}, {}
     yield "a step of 0", {"2": column(0, 1, 1, 0, 2, step=0)}, {}
     yield "a varint of 65 bits", {"2": b"\x00\x01\x01\x01\x00" + b"\xff" * 9 + b"\x02"}, {}
     yield "its own number", {"2": column(2, 5, 1, 0, 2, argument=b"\x02")}, {}
@@ -539,6 +539,9 @@ def bad_streams():
         table = bytes((5, context)) + TABLE * (2 if context == 2 else 8)
         yield "context %d at the top" % context, {
             "4": b"\x00\x02\x01" + table + put_varint(len(STREAM))}, {"bits": UUIDS + STREAM + STREAM}
+    zeros, table = b"\x01\x00\x00", b"\x05\x04\x08" + b"\x01\x20" * 8  # five tokens 0 of the one there is
+    yield "field context of a column whose coder does not say so", {
+        "9": b"\x00\x02\x01" + table + put_varint(len(zeros))}, {"bits": UUIDS + STREAM + zeros}
     yield "a stream longer than its bits", {"stream": put_varint(len(STREAM) + 1)}, {
         "bits": UUIDS + STREAM + b"\x00"}
     yield "a stream longer than the area", {"stream": put_varint(1 << 50)}, {}
