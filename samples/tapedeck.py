@@ -289,9 +289,9 @@ class Message(_Piece):
 
     def snapshot(self):
         """The HTTP body of an event snapshot (REST's answer), decoded as a Tick."""
-        raw, body = self._raw, _bytes(self._raw.payload)
-        head = body.find(b"\n") + 1
-        self._turn.library.tape_tick_decode(raw.payload.data + head, raw.payload.bytes - head, self._turn.tick)
+        payload = self._raw.payload
+        head = _bytes(payload).find(b"\n") + 1
+        self._turn.library.tape_tick_decode((payload.data or 0) + head, payload.bytes - head, self._turn.tick)
         return Tick(self._turn, self._turn.tick)
 
     def keep(self):
