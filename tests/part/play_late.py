@@ -22,9 +22,9 @@ COUNT = 2000
 
 
 def make_lines():
-    """2 s, a message a millisecond, of 300 bytes."""
-    return [b'%d {"stream":"btcusdt@trade","data":{"n":%d,"x":"%s"}}' % (BEGIN + i * 1000000, i, b"x" * 250)
-            for i in range(COUNT)]
+    """2 s, a message a millisecond, of 300 bytes; the last one 2 s later, when all is well again."""
+    return [b'%d {"stream":"btcusdt@trade","data":{"n":%d,"x":"%s"}}' %
+            (BEGIN + (i + 2000 * (i == COUNT - 1)) * 1000000, i, b"x" * 250) for i in range(COUNT)]
 
 
 def stalled(archive, *words):
@@ -35,7 +35,7 @@ def stalled(archive, *words):
                                stdout=writing, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     os.close(writing)
     waiting = array.array("i", [0])
-    while waiting[0] < 3000:
+    while waiting[0] < 3000 and process.poll() is None:
         fcntl.ioctl(reading, termios.FIONREAD, waiting)
         time.sleep(0.01)
     time.sleep(1)
