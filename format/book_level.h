@@ -21,7 +21,8 @@ struct tape_book_level_text {
 #ifdef TAPE_SCAN_SSE2
 enum {
     TAPE_BOOK_LEVEL_WINDOW = 32, /* a level is looked for in so many bytes */
-    TAPE_BOOK_LEVEL_LOADED = 48, /* so many must be there: nine from a number's first on */
+    /* ... which stand behind a comma or bracket, and may end with the quote before "],". */
+    TAPE_BOOK_LEVEL_LOADED = TAPE_BOOK_LEVEL_WINDOW + 3,
 };
 
 /* A window's bytes by what they are, the first in the lowest bit. */

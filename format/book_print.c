@@ -26,10 +26,7 @@ static void put_number(struct print *print, const char *before, int64_t number)
 static void put_side(struct print *print, const struct tape_book *book, int side, size_t limit)
 {
     struct tape_book_level level;
-    size_t levels = tape_book_levels(book, side);
-    if (limit == 0 || limit > levels)
-        limit = levels;
-    for (size_t i = 0; i < limit && tape_book_level(book, side, i, &level); i++) {
+    for (size_t i = 0; (limit == 0 || i < limit) && tape_book_level(book, side, i, &level); i++) {
         put(print, i ? ",[\"" : "[\"", i ? 3 : 2);
         put(print, level.price.text.data, level.price.text.bytes);
         put(print, "\",\"", 3);

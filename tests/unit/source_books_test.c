@@ -568,6 +568,49 @@ static void test_more_is_recorded(void **state)
     expect_book(books, "x@depth", 13, "");
     advance(books, 21);
     expect_book(books, "x@depth", 14, "");
+    /* In a segment of its own. */
+    assert_int_equal(tape_segment_seal(now->writer, NULL), 0);
+    now->writer = tape_archive_create_segment(now->archive, 2, made_ns, now->name, &error);
+    assert_non_null(now->writer);
+    diff("x@depth", 22, 15);
+    advance(books, 23);
+    expect_book(books, "x@depth", 15, "");
+    tape_source_books_free(books);
+}
+
+static void test_events_out_of_their_time(void **state)
+{
+    (void)state;
+    diff("x@depth", 1, 10);
+    diff("x@depth", 2, 11);
+    snapshot("x@depth", 100, 9); /* stamped later than what comes after it */
+    diff("x@depth", 5, 12);
+    struct tape_source_books *books = build(6);
+    expect_book(books, "x@depth", 12, "");
+    advance(books, 3);
+    expect_book(books, "x@depth", 0, no_snapshot); /* nothing shows that it was before that */
+    snapshot("x@depth", 100, 12);
+    event(TAPE_RECORD_CONNECTION_CLOSE, 1, 6, "{}"); /* came after it, whatever its stamp */
+    advance(books, 10);
+    expect_book(books, "x@depth", 12, "");
+    advance(books, 101);
+    expect_book(books, "x@depth", 0, ended);
+    tape_source_books_free(books);
+}
+
+static void test_nothing_is_left_of_another_reading(void **state)
+{
+    (void)state;
+    diff("x@depth@0ms", 1, 10);
+    diff("x@depth", 1, 20);
+    snapshot("x@depth@0ms", 2, 9);
+    event(TAPE_RECORD_CONNECTION_CLOSE, 1, 3, "{}");
+    struct tape_source_books *books = build(4);
+    expect_book(books, "x@depth@0ms", 0, ended);
+    expect_book(books, "x@depth", 0, no_snapshot);
+    expect_count(books, 2);
+    advance(books, 3);
+    expect_book(books, "x@depth@0ms", 10, "");
     tape_source_books_free(books);
 }
 
@@ -626,6 +669,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_hostile_snapshots, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_symbols, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_more_is_recorded, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_events_out_of_their_time, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_nothing_is_left_of_another_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_archives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_built, set_up, tear_down),
     };
