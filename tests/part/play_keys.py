@@ -173,7 +173,7 @@ def quit_key(archive):
 
 def signals(archive):
     """Whatever ends the process, but SIGKILL, gives the terminal back first."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGSEGV, signal.SIGALRM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT, signal.SIGALRM):
         with Terminal(archive, "--paused") as terminal:
             terminal.show(rb"0 messages")
             terminal.process.send_signal(number)
