@@ -7,9 +7,11 @@
 #include <fcntl.h>
 #include <openssl/sha.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "replay/options.h"
+#include "replay/pace.h"
 #include "replay/server_state.h"
 
 #define MS     1000000ll
@@ -33,6 +35,7 @@ static struct tape_exchange exchange;
 static FILE *notices;
 static char *notices_text;
 static size_t notices_bytes;
+static double speed; /* of the sessions that are opened; 0: max */
 
 /* ---- rooms and clients ---- */
 
@@ -48,6 +51,7 @@ static int set_up(void **state)
     memset(clients, 0, sizeof clients);
     notices = open_memstream(&notices_text, &notices_bytes);
     session = NULL;
+    speed = 0;
     return 0;
 }
 
@@ -91,7 +95,7 @@ static void open_session(int count, int needed, int at_end)
         .name = "main",
         .archives = paths,
         .archives_count = 1,
-        .transport = {.speed = 0},
+        .transport = {.speed = speed},
         .clients = needed,
         .gather_ns = 100 * MS,
         .at_end = at_end,
@@ -378,16 +382,18 @@ static void test_receipt(void **state)
     unsigned char sum[SHA256_DIGEST_LENGTH];
     char hex[65];
     (void)state;
-    open_session(40, 1, TAPE_OPTIONS_AT_END_HOLD);
+    open_session(MESSAGES, 1, TAPE_OPTIONS_AT_END_HOLD); /* more than the digest holds back */
+    server.options.queue_max_bytes = 8 << 20;
     assert_null(tape_session_take_receipt(session, 0));
     join(0, "/stream", "streams=a@trade", 0);
     run(SECOND);
     read_all(&clients[0]);
+    assert_true(clients[0].got_bytes > 300 << 10);
     SHA256((unsigned char *)clients[0].got, clients[0].got_bytes, sum);
     for (int i = 0; i < 32; i++)
         snprintf(hex + 2 * i, 3, "%02x", sum[i]);
     tape_session_tell_receipt(session, SECOND, notices);
-    assert_true(told("session main: 27 messages in 27 frames, "));
+    assert_true(told("session main: 13654 messages in 13654 frames, "));
     cJSON *receipt = tape_session_take_receipt(session, SECOND);
     assert_non_null(receipt);
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(receipt, "sha256")), hex);
@@ -396,6 +402,29 @@ static void test_receipt(void **state)
     assert_string_equal(cJSON_GetStringValue(cJSON_GetObjectItem(receipt, "end")), "archive");
     cJSON_Delete(receipt);
     assert_null(tape_session_take_receipt(session, SECOND));
+}
+
+/* The time that a full client was waited for is taken out of time: what follows keeps its
+ * distances. */
+static void test_stretching(void **state)
+{
+    struct tape_transport_state before, after;
+    struct timespec nap = {0, 300 * MS};
+    struct tape_error error = {0};
+    int64_t until_ns = INT64_MAX;
+    (void)state;
+    speed = 0.01; /* a message in 100 ms */
+    open_session(20, 1, TAPE_OPTIONS_AT_END_HOLD);
+    join(0, "/ws/a@trade", "", 0);
+    assert_int_equal(tape_session_run(session, tape_pace_now(), &until_ns, &error), 0);
+    server.options.queue_max_bytes = 0; /* full, whatever it holds */
+    assert_int_equal(tape_session_run(session, tape_pace_now(), &until_ns, &error), 0);
+    tape_transport_read_state(tape_session_transport(session), tape_pace_now(), &before);
+    nanosleep(&nap, NULL);
+    server.options.queue_max_bytes = 200;
+    assert_int_equal(tape_session_run(session, tape_pace_now(), &until_ns, &error), 0);
+    tape_transport_read_state(tape_session_transport(session), tape_pace_now(), &after);
+    assert_true(after.stretched_ns - before.stretched_ns >= 150 * MS);
 }
 
 int main(void)
@@ -409,6 +438,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nobody, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_bad_request, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_receipt, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_stretching, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
