@@ -38,6 +38,13 @@ static void check_client(const struct tape_exchange_client *client)
     }
 }
 
+static void check_derive(const char *text, size_t bytes)
+{
+    char name[TAPE_EXCHANGE_NAME_MAX_BYTES];
+    size_t named = tape_exchange_derive(text, bytes, name);
+    check(named <= sizeof name && (named == 0 || memchr(name, '@', named)));
+}
+
 static void talk(struct tape_exchange_client *client, const char *at, const char *end)
 {
     struct tape_error error;
@@ -52,6 +59,7 @@ static void talk(struct tape_exchange_client *client, const char *at, const char
         if (status >= 0)
             check_answer(&answer);
         check_client(client);
+        check_derive(text, bytes);
         free(text);
         free(answer.bytes);
         at += bytes + 1;
