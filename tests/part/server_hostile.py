@@ -176,7 +176,7 @@ def churn(server):
 
 def never_reading(scratch, trust):
     """Floods, echoes, pongs and answers that nobody takes: the queues stop where they are said to."""
-    bound = 160 * MIB  # 20 queues of at most 2 MiB and what is read at once; AddressSanitizer's own on top
+    bound = 48 * MIB  # 20 queues of at most 2 MiB; those of a flood share their bytes
     for options, tls in (([], None), (echo.secured(scratch), trust)):
         with Server("--rate", 100000000, "--queue", 1 << 20, *options, quarantine_mb=1) as server:
             good = Good(server, tls)
@@ -187,7 +187,7 @@ def never_reading(scratch, trust):
                 peer.open("/" if number % 2 else "/flood")
                 peers.append(peer)
                 peer.sock.settimeout(0.1)
-                what = [frame(PING, b"x" * 125) * 20000, frame(TEXT, b"x" * 65000) * 150,
+                what = [frame(PING, b"x" * 125) * 20000, frame(TEXT, b"x" * 65000) * 600,
                         frame(echo.BINARY, b"") * 300000][number % 3]
                 with contextlib.suppress(OSError):
                     peer.sock.sendall(what)

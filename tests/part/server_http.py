@@ -3,6 +3,7 @@
 is wrong gets its own status and the end of the connection, what is right keeps it."""
 import subprocess
 import sys
+import threading
 
 import echo
 from echo import Raw, Server, upgrade
@@ -112,6 +113,9 @@ def check_head(server):
         peer.send(b"HEAD /plain HTTP/1.1\r\n" + HOST + b"\r\n")
         status, fields, _ = peer.response(head_only=True)
         expect(status == 200 and fields["content-length"] == "6" and not peer.held, "HEAD: %s %r" % (fields, peer.held))
+    peer.send(b"HEAD /request HTTP/1.1\r\n" + HOST + b"\r\n")
+    wanted = str(len("GET|/request||h||0|"))
+    expect_equal(peer.response(head_only=True)[1]["content-length"], wanted, "HEAD is as GET")
     peer.send(b"OPTIONS * HTTP/1.1\r\n" + HOST + b"\r\n" + get(b"/plain"))
     status, fields, body = peer.response()
     expect(status == 204 and "content-length" not in fields and body == b"" and "GET" in fields["allow"], fields)
@@ -130,6 +134,13 @@ def check_continue(server):
     expect_equal(peer.response()[2], b"abc", "after it")
     peer.send(whole)
     expect_equal(peer.response()[::2], (200, b"abc"), "not asked for what is there")
+    peer.send(whole[:-2])
+    other = Raw(server)
+    other.send(get(b"/plain"))
+    other.response()  # by now the server has seen the beginning of the body
+    peer.send(whole[-2:])
+    expect_equal(peer.response()[::2], (200, b"abc"), "not asked for what has begun")
+    other.shut()
     peer.shut()
 
 
@@ -148,9 +159,12 @@ def check_half_closed(server):
 
 def check_large(server, tls):
     peer = Raw(server, tls)
-    peer.send(get(b"/large?6000000") + get(b"/plain"))
+    many = threading.Thread(target=peer.send, args=(get(b"/large?6000000") + get(b"/plain") * 5000,))
+    many.start()
     expect_equal(len(peer.response()[2]), 6000000, "a large answer")
-    expect_equal(peer.response()[2], b"plain\n", "behind a large answer")
+    for number in range(5000):  # more questions than a peer's share of memory holds
+        expect_equal(peer.response()[2], b"plain\n", "%d behind a large answer" % number)
+    many.join()
     peer.shut()
 
 
