@@ -173,15 +173,18 @@ class Client:
             self.more()
         return json.loads(self.data[:bytes_])
 
+    def any_frame(self):
+        """(opcode, fin, payload, the frame's bytes), whatever it is."""
+        while parse(self.data) is None:
+            self.more()
+        opcode, fin, payload, used = parse(self.data)
+        frame, self.data = self.data[:used], self.data[used:]
+        return opcode, fin, payload, frame
+
     def frame(self):
-        """(opcode, fin, payload, the frame's bytes); pings are answered, a close is Gone."""
+        """The same; pings are answered, a close is Gone."""
         while True:
-            found = parse(self.data)
-            if found is None:
-                self.more()
-                continue
-            opcode, fin, payload, used = found
-            frame, self.data = self.data[:used], self.data[used:]
+            opcode, fin, payload, frame = self.any_frame()
             if opcode == PING:
                 self.send(payload, PONG)
             elif opcode == CLOSE:

@@ -174,6 +174,20 @@ def several(scratch, lines):
         expect_equal(found, served.payloads(lines, streams), "each once, in order")
 
 
+def pings(archive):
+    """Sent as often as asked for, while nothing else is."""
+    with served.Server("--paused", "--ping", "30ms", archive) as server:
+        client = served.Client(server, TARGET)
+        seen = set()
+        for _ in range(3):
+            opcode, fin, payload, _ = client.any_frame()
+            expect_equal((opcode, fin), (served.PING, 1), "a ping")
+            client.send(payload, served.PONG)
+            seen.add(payload)
+        expect_equal(len(seen), 3, "each with a payload of its own")
+        expect_equal(server.control()["clients"], 1, "it stays connected")
+
+
 def no_venue(scratch, lines):
     path = rig.write_lines(scratch / "plain.txt", lines)
     rig.call("tape-record", "--import", path, scratch / "plain")
@@ -202,6 +216,7 @@ def main(scratch):
     following(scratch)
     several(scratch, lines)
     no_venue(scratch, lines)
+    pings(archive)
 
 
 rig.run_main(main)
