@@ -354,6 +354,47 @@ static void scattered_lists_come_back_once(void **state)
     }
 }
 
+static int number_of(const struct tape_message *message)
+{
+    struct tape_tick tick;
+    tape_source_tick(message, &tick);
+    return (int)tick.id;
+}
+
+/* One archive's clock is set back, and forward again: what it and others had comes once, in the
+ * order of each. */
+static void clocks_that_are_set(void **state)
+{
+    static char texts[SCATTERED][60];
+    static struct made_message lists[2][SCATTERED];
+    (void)state;
+    for (int64_t step_ns = -30 * SECOND; step_ns <= 30 * SECOND; step_ns += 10 * SECOND) {
+        for (int i = 0; i < SCATTERED; i++) {
+            int64_t sent_ns = 1000 * SECOND + i * SECOND / 10;
+            snprintf(texts[i], sizeof texts[i], "{\"e\":\"trade\",\"s\":\"X\",\"t\":%d}", i);
+            lists[0][i] = (struct made_message){sent_ns, texts[i], 0, 0};
+            lists[1][i] = (struct made_message){sent_ns + 500 + (i >= 100 && i < 200 ? step_ns : 0),
+                                                texts[i], 0, 0};
+        }
+        make_archive_of(paths[0], lists[0], SCATTERED);
+        make_archive_of(paths[1], lists[1], SCATTERED);
+        struct tape_source *source = open_them(2, NULL);
+        struct tape_message message;
+        int seen[SCATTERED] = {0}, last[2] = {-1, -1};
+        while (tape_source_next(source, &message, NULL) == 1) {
+            int number = number_of(&message);
+            assert_int_equal(seen[number]++, 0);
+            assert_true(number > last[message.archive]);
+            last[message.archive] = number;
+        }
+        for (int i = 0; i < SCATTERED; i++)
+            assert_int_equal(seen[i], 1);
+        tape_source_close(source);
+        remove_tree(paths[0]);
+        remove_tree(paths[1]);
+    }
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
@@ -369,6 +410,7 @@ int main(void)
         TEST(sums_its_state),
         TEST(refusals),
         TEST(scattered_lists_come_back_once),
+        TEST(clocks_that_are_set),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
