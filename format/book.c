@@ -435,6 +435,16 @@ int tape_book_apply(struct tape_book *book, const struct tape_tick *tick, struct
     return 0;
 }
 
+int tape_book_restore(struct tape_book *book, const struct tape_tick *tick,
+                      struct tape_error *error)
+{
+    tape_book_reset(book, NULL);
+    if (tick->kind != TAPE_TICK_DEPTH_SNAPSHOT)
+        return 0;
+    int status = apply_snapshot(book, tick, error);
+    return status < 0 ? status : be_known(book);
+}
+
 /* ---- looking ---- */
 
 int tape_book_state(const struct tape_book *book)

@@ -68,6 +68,14 @@ void tape_book_free(struct tape_book *book);
  */
 int tape_book_apply(struct tape_book *book, const struct tape_tick *tick, struct tape_error *error);
 
+/* tape_book_restore(book, tick, error): the book is that of a message of kind STATE
+ * (format/feed.h), decoded, whatever it was before: KNOWN at once, and the next diff must follow on
+ * it. As tape_book_apply(); 0 when the message tells that it is not known (the book is as new
+ * then). After a seek this is how a book goes back: apply() would take the state for an old
+ * snapshot. */
+int tape_book_restore(struct tape_book *book, const struct tape_tick *tick,
+                      struct tape_error *error);
+
 /* tape_book_reset(book): as new; after a gap in the recording, or a connection that ended. */
 void tape_book_reset(struct tape_book *book, const char *cause);
 

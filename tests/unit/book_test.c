@@ -327,6 +327,44 @@ static void test_reset(void **state)
     tape_book_free(NULL);
 }
 
+static int restore(struct tape_book *book, const char *text)
+{
+    struct tape_tick tick;
+    tape_tick_decode(text, strlen(text), &tick);
+    return tape_book_restore(book, &tick, &error);
+}
+
+static void test_restore(void **state)
+{
+    static const char known[] = "{\"state\":true,\"lastUpdateId\":100,\"E\":5,"
+                                "\"bids\":[[\"1.0\",\"2\"]],\"asks\":[]}";
+    (void)state;
+    for (int rule = TAPE_BOOK_BY_DIFF; rule <= SPOT; rule++) {
+        struct tape_book *book = tape_book_new(rule);
+        diff(book, 195, 196, 210);
+        snapshot(book, 200);
+        diff(book, 210, 211, 220);
+        assert_int_equal(restore(book, known), 1); /* back from 220 */
+        expect_state(book, TAPE_BOOK_KNOWN, "");
+        expect_printed(book, 0,
+                       "{\"lastUpdateId\":100,\"E\":5,\"bids\":[[\"1.0\",\"2\"]],\"asks\":[]}");
+        if (rule == FUTURES || rule == SPOT || rule == TAPE_BOOK_BY_DIFF) {
+            assert_int_equal(diff(book, rule == SPOT ? -1 : 100, rule == SPOT ? 101 : 105, 110), 1);
+            expect_state(book, TAPE_BOOK_KNOWN, "");
+            assert_int_equal(restore(book, known), 1);
+            assert_int_equal(diff(book, rule == SPOT ? -1 : 99, 103, 110), 1);
+            expect_state(book, TAPE_BOOK_BROKEN, NULL);
+        }
+        assert_int_equal(
+            restore(book, "{\"state\":true,\"known\":false,\"cause\":\"no snapshot yet\"}"), 0);
+        expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot yet");
+        assert_int_equal(restore(book, "{\"lastUpdateId\":1,\"bids\":[[\"x\",\"1\"]],\"asks\":[]}"),
+                         TAPE_FAILED);
+        expect_state(book, TAPE_BOOK_BROKEN, NULL);
+        tape_book_free(book);
+    }
+}
+
 /* ---- partial depth streams ---- */
 
 static int partial(struct tape_book *book, int64_t id, const char *time, const char *bids)
@@ -1183,6 +1221,7 @@ int main(void)
         cmocka_unit_test(test_ids_that_run_back),
         cmocka_unit_test(test_diffs_are_kept_within_bounds),
         cmocka_unit_test(test_reset),
+        cmocka_unit_test(test_restore),
         cmocka_unit_test(test_partial_depth_replaces_all),
         cmocka_unit_test(test_zero_removes),
         cmocka_unit_test(test_texts_are_kept_and_sides_sorted),
