@@ -114,6 +114,8 @@ class Server:
             raise rig.Failed("the server did not end") from None
         expect(code == 0, "the server ended with %s: %s" % (code, self.process.stderr.read().decode()[-3000:]))
         self.wait_for(r"left 0")
+        wrong = [line for line in self.said if line.startswith(("late message", "closed a peer"))]
+        expect(not wrong, wrong)
 
     def __enter__(self):
         return self

@@ -30,6 +30,7 @@ struct client {
     int number;
     enum path path;
     unsigned long sent;
+    int closed; /* by us */
 };
 
 static struct tape_server *server;
@@ -105,7 +106,10 @@ static void on_message(void *context, struct tape_peer *peer, int opcode, const 
                        size_t bytes)
 {
     (void)context;
+    struct client *client = tape_peer_context(peer);
     char text[256];
+    if (client->closed)
+        printf("late message %d\n", client->number);
     if (opcode == TAPE_WS_TEXT && bytes < sizeof text && memchr(payload, '\0', bytes) == NULL) {
         memcpy(text, payload, bytes);
         text[bytes] = '\0';
@@ -116,6 +120,7 @@ static void on_message(void *context, struct tape_peer *peer, int opcode, const 
         if (strncmp(text, "close ", 6) == 0) {
             char *reason;
             long code = strtol(text + 6, &reason, 10);
+            client->closed = 1;
             tape_peer_close(peer, (int)code, *reason == ' ' ? reason + 1 : reason);
             tape_peer_put_text(peer, "after the close", 15); /* goes nowhere */
             return;

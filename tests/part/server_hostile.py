@@ -215,7 +215,7 @@ def slow_reader():
         for number in range(2000):
             opcode, _, payload = peer.read_frame()
             expect(opcode == TEXT and payload.startswith(b'{"n":%d,' % number), "frame %d" % number)
-        peer.send(frame(TEXT, b"close 4000 enough"))
+        peer.send(frame(TEXT, b"close 4000 enough") + frame(TEXT, b"late") + frame(PING, b"late"))
         frames = closed_with(peer, 4000, "a slow reader")
         for at, (_, _, payload) in enumerate(frames):
             expect(payload.startswith(b'{"n":%d,' % (2000 + at)), "frame %d behind the close" % at)
@@ -276,7 +276,7 @@ def pings():
             expect(opcode == PING and payload.isdigit() and len(payload) == 13, payload)
             expect(int(payload) - began_ms < 8000, "the first ping came after %d ms" % (int(payload) - began_ms))
             if peer is wrong:
-                peer.send(frame(PONG, payload[:-1]))
+                peer.send(frame(PONG, payload[:-1]) + frame(PONG, payload[:-1] + b"x"))
             expect_equal(closed_with(peer, 1008, "no pong"), [], "one ping at a time")
             peer.shut()
         good.is_served("who answers pings")
