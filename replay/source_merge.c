@@ -297,9 +297,10 @@ int tape_source_merge_seek(struct tape_source_merge *merge, int64_t ns, struct t
     for (int i = 0; i < merge->count; i++) {
         forget_run(merge->runs[i]);
         int status = tape_reel_seek(merge->reels[i], ns, error);
+        if (status < 0 && merge->count > 1)
+            tape_error_wrap(error, "%s", merge->paths[i]);
         if (status < 0)
-            return merge->count > 1 ? tape_error_wrap(error, "%s", merge->paths[i]),
-                   status           : status;
+            return status;
     }
     return 0;
 }
