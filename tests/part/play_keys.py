@@ -235,7 +235,9 @@ def status_line(archive):
     for environment, colour in (({}, True), ({"NO_COLOR": "1"}, False), ({"NO_COLOR": ""}, True)):
         with Terminal(archive, "--paused", environment=environment) as terminal:
             terminal.show(rb"\r\x1b\[K" + (rb"\x1b\[33mpaused 1x\x1b\[0m" if colour else rb"paused 1x") +
-                          rb"  2026-11-22T08:00:00\.0Z  0 messages")
+                          rb"  2026-11-22T08:00:00\.0Z  0 messages" + (rb"\x1b\[0m" if colour else rb""))
+            terminal.read(0.8)
+            expect_equal(terminal.shown, b"", "what has not changed is not drawn again")
             terminal.press("q")
             terminal.end()
             expect(colour or b"\x1b[3" not in terminal.shown, terminal.shown)

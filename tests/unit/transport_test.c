@@ -275,8 +275,9 @@ static void what_is_too_late_can_be_dropped(void **state)
     open_with((struct tape_transport_options){.speed = 1, .drop_late_ns = 50 * MS});
     play_to(50);
     clock_ns += 100 * MS;
+    tape_transport_blocked(transport, 100 * MS);
     play_to(1000);
-    expect("0@0 1@150+50 2@200 3@300 4@400");
+    expect("0@0 1@150+50 2@200 3@300 4@400"); /* and nothing is stretched for it */
     assert_int_equal(state_now().dropped_late, 0);
 }
 
