@@ -89,6 +89,16 @@ def npm_clients(server, wanted):
         expect_equal(found["answer"], '{"result":null,"id":"x1"}' if request else None, "npm ws: answer")
 
 
+def sample_client(server, lines):
+    """samples/serve_client.py, with a session of its own."""
+    trades = [json.loads(served.inner(p)) for p in served.payloads(lines, STREAMS[:1])]
+    done = subprocess.run([sys.executable, str(rig.ROOT / "samples/serve_client.py"), server.url + "?speed=max",
+                           "btcusdt"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=rig.PATIENCE_S,
+                          check=True)
+    expect_equal(done.stdout.decode().splitlines(), ["%d %s %s" % (t["T"], t["p"], t["q"]) for t in trades],
+                 "what the sample prints")
+
+
 def main(scratch):
     rig.make_certificates(scratch)
     lines = rig.generate("--count", 6000, "--rate", 3000)
@@ -99,6 +109,8 @@ def main(scratch):
     for tls in (None, scratch):
         with served.Server("--speed", "max", archive, tls=tls) as server:
             python_clients(server, wanted)
+            if not tls:
+                sample_client(server, lines)
             if has_npm:
                 npm_clients(server, wanted)
             if tls:
