@@ -2,6 +2,8 @@
 """Clients that mean harm, or are merely broken, against the player's server: each is told or cut, memory stays
 within its bound, and a well-behaved client beside them is served all the time."""
 import contextlib
+import os
+import signal
 import socket
 import struct
 import subprocess
@@ -126,6 +128,12 @@ def half_closes(server):
     peer.sock.shutdown(socket.SHUT_WR)
     expect(not peer.more(), "a half-closed WebSocket is gone")
     server.wait_for(r"closed %s 1006" % number)
+    os.kill(server.pid, signal.SIGSTOP)  # so that the end arrives together with what came before it
+    peer = Raw(server)
+    peer.send(upgrade("/together"))
+    peer.sock.shutdown(socket.SHUT_WR)
+    os.kill(server.pid, signal.SIGCONT)
+    server.wait_for(r"closed %s 1006" % server.wait_for(r"open (\d+) /together")[1])
 
 
 def garbage(server, tls):
@@ -266,17 +274,18 @@ def few_files():
 
 
 def pings():
-    with Server("--ping", 50, "--pong", 400) as server:
+    with Server("--ping", 50, "--pong", 3000) as server:
         good = Good(server)
         silent, wrong = Raw(server).open("/silent"), Raw(server).open("/wrong")
         began_ms = int(time.time() * 1000)  # of 50 ms; other deadlines are 10 s away
         wrong.send(frame(PONG, b"1") * 20)
-        for peer in (silent, wrong):
+        for peer in (wrong, silent):
             opcode, _, payload = peer.read_frame()
             expect(opcode == PING and payload.isdigit() and len(payload) == 13, payload)
             expect(int(payload) - began_ms < 8000, "the first ping came after %d ms" % (int(payload) - began_ms))
             if peer is wrong:
                 peer.send(frame(PONG, payload[:-1]) + frame(PONG, payload[:-1] + b"x"))
+        for peer in (silent, wrong):
             expect_equal(closed_with(peer, 1008, "no pong"), [], "one ping at a time")
             peer.shut()
         good.is_served("who answers pings")
