@@ -183,6 +183,9 @@ static int write_all(struct tape_output *output, const char *data, size_t bytes,
         ssize_t got = write(output->fd, data + *written, bytes - *written);
         if (got >= 0) {
             *written += (size_t)got;
+            /* One that waited, and took a part before a signal came, does not say EINTR. */
+            if (*written < bytes && output->fd == output->options.fd && is_stopped(output))
+                return tape_error_set(error, TAPE_CLOSED, "standard output: interrupted");
         } else if (errno == EINTR) {
             if (is_stopped(output))
                 return tape_error_set(error, TAPE_CLOSED, "standard output: interrupted");

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -397,6 +398,64 @@ static int is_asleep(pid_t thread)
     return strrchr(text, ')')[2] == 'S';
 }
 
+struct stopper {
+    pthread_t writer;
+    pid_t writer_id;
+    volatile sig_atomic_t stop, over;
+};
+
+static void do_nothing(int number)
+{
+    (void)number;
+}
+
+/* Signals come while the writer waits for a reader. */
+static void *stop_the_writer(void *context)
+{
+    struct stopper *stopper = context;
+    for (; !stopper->over; usleep(1000))
+        if (is_asleep(stopper->writer_id)) {
+            stopper->stop = 1;
+            pthread_kill(stopper->writer, SIGUSR1);
+        }
+    return NULL;
+}
+
+/* The pipe took a part before: write(2) tells of that, not of the signal. */
+static void a_stop_while_nobody_reads(void **state)
+{
+    int ends[2];
+    pthread_t thread;
+    struct sigaction action = {.sa_handler = do_nothing};
+    struct stopper stopper = {.writer = pthread_self(), .writer_id = gettid()};
+    struct tape_output_totals totals;
+    struct tape_error error = {0};
+    (void)state;
+    sigaction(SIGUSR1, &action, NULL);
+    assert_int_equal(pipe(ends), 0);
+    assert_true(fcntl(ends[1], F_SETPIPE_SZ, 4096) >= 4096);
+    struct tape_output_options options = {.fd = ends[1], .stop = &stopper.stop};
+    struct tape_output *output = tape_output_open(&options, NULL);
+    char payload[3000];
+    memset(payload, 'x', sizeof payload);
+    struct tape_message message = make(payload, sizeof payload);
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(tape_output_put(output, &message, TAPE_OUTPUT_NO_DUE, &error), 0);
+    assert_int_equal(pthread_create(&thread, NULL, stop_the_writer, &stopper), 0);
+    alarm(60); /* one that goes on writing never returns */
+    assert_int_equal(tape_output_flush(output, &error), TAPE_CLOSED);
+    alarm(0);
+    assert_string_equal(error.text, "standard output: interrupted");
+    stopper.over = 1;
+    pthread_join(thread, NULL);
+    tape_output_read_totals(output, &totals, NULL);
+    assert_int_equal(totals.bytes, 4096);
+    assert_int_equal(totals.messages, 1);
+    tape_output_free(output);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 struct slow_reader {
     int fd;
     pid_t writer;
@@ -506,6 +565,7 @@ int main(void)
         cmocka_unit_test(many_small_messages),
         cmocka_unit_test(a_consumer_that_leaves),
         cmocka_unit_test(a_stop_in_the_middle_of_a_write),
+        cmocka_unit_test(a_stop_while_nobody_reads),
         cmocka_unit_test(a_slow_consumer_is_told),
         cmocka_unit_test(a_full_disk_is_an_error),
         cmocka_unit_test(formats_have_words),
