@@ -137,7 +137,7 @@ class Raw:
         self.sock.connect((server.host, server.port))
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if tls:
-            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost")
+            self.sock = tls.wrap_socket(self.sock, server_hostname="localhost", suppress_ragged_eofs=False)
         self.held, self.reset = b"", False
 
     def send(self, data, step=None):
@@ -156,7 +156,7 @@ class Raw:
         """False at the end."""
         try:
             data = self.sock.recv(1 << 16)
-        except ConnectionResetError:
+        except (ConnectionResetError, ssl.SSLEOFError):  # TLS without its close_notify is cut, not ended
             self.reset, data = True, b""
         except ssl.SSLError:
             data = b""
