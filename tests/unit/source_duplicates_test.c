@@ -353,7 +353,8 @@ static void make_colliding(char bytes[17], uint64_t begin, uint64_t number)
 
 static int take_bytes(int archive, const char *stream, const char *bytes)
 {
-    struct tape_message message = message_of(archive, 1, 10, "");
+    static char nothing[16]; /* no literal: compilers look what is read of those */
+    struct tape_message message = message_of(archive, 1, 10, nothing);
     message.opcode = TAPE_WS_BINARY;
     message.stream = (struct tape_slice){stream, strlen(stream)};
     message.payload = (struct tape_slice){bytes, 16};
