@@ -25,6 +25,7 @@ import decimal
 import os
 import pathlib
 import re
+import threading
 import time
 
 NONE = -(1 << 63)  # a number that was not there
@@ -191,6 +192,13 @@ def _integer(value):
 _TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(?:[Zz]|([+-])(\d\d):(\d\d))")
 
 
+def _whole(words):
+    """Bytes for C, which would end them at a NUL and take them for others."""
+    if b"\0" in words:
+        raise ValueError("%r holds a NUL" % words)
+    return words
+
+
 def nanoseconds(when):
     """ns since 1970 of an int, of digits, of RFC 3339 ("2026-11-22T08:00Z", up to nine decimals) or of a
     datetime that knows its zone. None is 0: an open end."""
@@ -202,6 +210,8 @@ def nanoseconds(when):
         whole = when.astimezone(datetime.timezone.utc)
         return calendar.timegm(whole.timetuple()) * 10**9 + whole.microsecond * 1000
     if isinstance(when, int) or re.fullmatch(r"-?\d+", when):
+        if not NONE < int(when) < -NONE:
+            raise ValueError("%s is no time: it does not fit into 64 bits" % when)
         return int(when)
     found = _TIME.fullmatch(when)
     if not found:
@@ -314,8 +324,16 @@ Share = collections.namedtuple(
 State = collections.namedtuple("State", "live overruns next_ordinal recorder_alive blocks_read event_late")
 
 
-class Source:
-    """The messages of an archive, of several as one, or of one that is being recorded.
+class _Owner:
+    """Has something in the library that must be freed once."""
+
+    def __reduce_ex__(self, protocol):
+        raise TypeError("a %s cannot be copied or pickled: open another" % type(self).__name__)
+
+
+class Source(_Owner):
+    """The messages of an archive, of several as one, or of one that is being recorded. One thread reads them; stop()
+    and close() may be called from any.
 
     archives    a path, or several
     from_, to   ns, RFC 3339 or datetime: received in [from_, to)
@@ -333,10 +351,12 @@ class Source:
         paths = [archives] if isinstance(archives, (str, bytes, os.PathLike)) else list(archives)
         if order not in ("received", "event"):
             raise ValueError("order is received or event, not %r" % order)
-        options = _Options(nanoseconds(from_), nanoseconds(to), stream.encode() if stream else None, follow, events,
-                           spin, order == "event", state, -1 if duplicates is None else int(duplicates))
-        words = (_S * len(paths))(*map(os.fsencode, paths))
+        globs = _whole(stream.encode()) if stream else None
+        options = _Options(nanoseconds(from_), nanoseconds(to), globs, follow, events, spin, order == "event", state,
+                           -1 if duplicates is None else int(duplicates))
+        words = (_S * len(paths))(*(_whole(os.fsencode(path)) for path in paths))
         self._error, self._turn, self._stopped = _Error(), _Turn(self._library), False
+        self._alone = threading.RLock()  # held in every call: a close() elsewhere must not free what is in use
         self._waits = follow and not spin
         self._take = self._library.tape_source_try if follow else self._library.tape_source_next
         self._source = self._library.tape_source_open_all(words, len(paths), options, self._error)
@@ -354,10 +374,14 @@ class Source:
 
     def close(self):
         """Its messages are stale from then on. A second time it does nothing."""
-        source, self._source = getattr(self, "_source", None), None
-        if source:
-            self._turn.number += 1
-            self._library.tape_source_close(source)
+        if not getattr(self, "_source", None):
+            return
+        self._stopped = True
+        with self._alone:
+            source, self._source = self._source, None
+            if source:
+                self._turn.number += 1
+                self._library.tape_source_close(source)
 
     def _open(self):
         if not self._source:
@@ -379,20 +403,24 @@ class Source:
         return message
 
     def _get(self, waits):
-        source, turn, idle = self._open(), self._turn, 0.0002
-        turn.number += 1
+        turn, idle = self._turn, 0.0002
         while True:
-            got = self._take(source, turn.message, self._error)
-            if got == 1:
-                return Message(turn, turn.message)
-            if got != 2:
-                self._check(got)
-                return None
+            with self._alone:
+                source = self._open()
+                turn.number += 1
+                got = self._take(source, turn.message, self._error)
+                if got == 1:
+                    return Message(turn, turn.message)
+                if got != 2:
+                    self._check(got)
+                    return None
             if not waits or self._stopped:
                 return None
             if self._waits:  # here, not in the library, where Ctrl-C would have to wait for a message
                 time.sleep(idle)
                 idle = min(idle * 1.25, 0.002)
+            if self._stopped:
+                return None
 
     def next(self):
         """The next message, or None at the end. When following it waits."""
@@ -410,32 +438,37 @@ class Source:
 
     def seek(self, when):
         """The next message is the first received at or after that time; the books come before it."""
-        self._turn.number += 1
-        self._check(self._library.tape_source_seek(self._open(), nanoseconds(when), self._error))
+        with self._alone:
+            self._turn.number += 1
+            self._check(self._library.tape_source_seek(self._open(), nanoseconds(when), self._error))
 
     def stop(self):
         """Makes a loop that waits end; from any thread, and from a signal handler."""
-        self._stopped = True
-        self._library.tape_source_stop(self._open())
+        with self._alone:
+            self._library.tape_source_stop(self._open())
+            self._stopped = True
 
     @property
     def now_ns(self):
         """The virtual clock: replay_ns of the message given last; None before the first."""
-        return _integer(self._library.tape_source_now(self._open()))
+        with self._alone:
+            return _integer(self._library.tape_source_now(self._open()))
 
     @property
     def state(self):
         """Where it stands: live or in the segments, overruns, the next ordinal ..."""
         found = _State()
-        self._library.tape_source_read_state(self._open(), found)
+        with self._alone:
+            self._library.tape_source_read_state(self._open(), found)
         return State(bool(found.live), found.overruns, found.next_ordinal, bool(found.recorder_alive),
                      found.blocks_read, found.event_late)
 
     def _rows(self, call, structure, kind):
         found, row = [], structure()
-        while call(self._open(), len(found), row) == 1:
-            values = (getattr(row, name) for name in kind._fields)
-            found.append(kind(*(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values)))
+        with self._alone:
+            while call(self._open(), len(found), row) == 1:
+                values = (getattr(row, name) for name in kind._fields)
+                found.append(kind(*(v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in values)))
         return found
 
     @property
@@ -452,7 +485,7 @@ class Source:
 # ---- books ----
 
 
-class Book:
+class Book(_Owner):
     """The book of one depth stream ("btcusdt@depth@100ms"), by its venue's rules; without venue they are found by
     the stream's name and its first update. apply() depth ticks, a snapshot's, or that of a state message."""
 

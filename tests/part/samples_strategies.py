@@ -5,11 +5,14 @@ them; every ordinal once, from segments and ring alike; two recorders of one fee
 middle has the books; a library or structure of another version is refused before the first call.
 plain build only: Python loads the library, and knows no sanitizer."""
 import atexit
+import contextlib
+import copy
 import decimal
 import http.server
 import json
 import os
 import pathlib
+import pickle
 import re
 import shutil
 import signal
@@ -345,6 +348,53 @@ def interrupted(scratch, archive):
                    "a frame of %d fragments: %r" % (fragments + 1, message.frame))
 
 
+def expect_refused(error, call, what):
+    try:
+        call()
+    except error:
+        return
+    raise rig.Failed("%s was taken" % what)
+
+
+def misused(archive):
+    """What would be freed twice, used after it was freed, or be another thing to C than it is here."""
+    with tapedeck.Source(archive) as source:
+        for what, call in (("a copy", copy.copy), ("a deep copy", copy.deepcopy), ("a pickle", pickle.dumps)):
+            expect_refused(TypeError, lambda call=call: call(source), what + " of a source")
+            expect_refused(TypeError, lambda call=call: call(tapedeck.Book("btcusdt@depth")), what + " of a book")
+    for when in (10**30, -10**30, 2**63, -2**63, str(2**63)):
+        expect_refused(ValueError, lambda when=when: tapedeck.Source(archive, from_=when), "the time %s" % when)
+    expect_refused(ValueError, lambda: tapedeck.Source(str(archive) + "\0"), "a path with a NUL")
+    expect_refused(ValueError, lambda: tapedeck.Source(archive, stream="*@trade\0"), "a glob with a NUL")
+
+
+def read_until_closed(archive):
+    """Run by itself, since what is wrong here ends the process: a source is closed while another thread reads."""
+    for wait_ms in range(30):
+        source, begun = tapedeck.Source(archive, order="event"), threading.Event()  # one that reads far ahead
+
+        def use(source=source, begun=begun):
+            begun.set()
+            with contextlib.suppress(ValueError):  # it is closed
+                while True:
+                    for _ in range(100):
+                        next(source, None)
+                    source.seek(0)
+
+        reader = threading.Thread(target=use)
+        reader.start()
+        begun.wait()
+        time.sleep(wait_ms / 1000)
+        source.close()
+        reader.join()
+
+
+def closed_by_another(archive):
+    done = subprocess.run([rig.PYTHON, "-B", __file__, "read-until-closed", str(archive)], stderr=subprocess.PIPE,
+                          timeout=rig.PATIENCE_S, check=False)
+    expect_equal((done.returncode, done.stderr), (0, b""), "a source closed while another thread reads it")
+
+
 def wrong_versions(scratch):
     """Nothing is called in a library that lays its structures out otherwise, has no such call, or is none."""
     path = scratch / "other.so"
@@ -392,11 +442,15 @@ def main(scratch):
     merged(scratch, archive, programs, told)
     stale_and_kept(archive)
     interrupted(scratch, archive)
+    misused(archive)
+    closed_by_another(archive)
     wrong_versions(scratch)
     members()
 
 
 if sys.argv[1:2] == ["ordinals"]:
     print_ordinals(sys.argv[2])
+elif sys.argv[1:2] == ["read-until-closed"]:
+    read_until_closed(sys.argv[2])
 else:
     rig.run_main(main)
