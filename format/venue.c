@@ -39,7 +39,7 @@ struct known {
 static void consider(struct known *known, const char *asked, const char *name)
 {
     int distance = tape_distance_words(asked, name);
-    if (tape_venue_close(name, distance) && (!*known->nearest || distance < known->distance)) {
+    if (tape_distance_close(name, distance) && (!*known->nearest || distance < known->distance)) {
         snprintf(known->nearest, sizeof known->nearest, "%s", name);
         known->distance = distance;
     }
@@ -197,7 +197,7 @@ static int find_nearest(const struct tape_venue *venue, const char *stream,
             }
         }
     }
-    return nearest >= 0 && tape_venue_close(stream + symbol_bytes(stream), nearest);
+    return nearest >= 0 && tape_distance_close(stream + symbol_bytes(stream), nearest);
 }
 
 static int has_upper_symbol(const struct tape_venue *venue, const char *stream)

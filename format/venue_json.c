@@ -227,21 +227,48 @@ static const char *const form_words[] = {
 static int unknown_key(const struct checker *checker, const cJSON *member,
                        const struct tape_venue_member *members)
 {
+    char known[400] = "";
     const char *best = NULL;
     int nearest = 0;
     for (; members->word; members++) {
-        int distance = tape_distance_words(member->string, members->word);
-        if (tape_venue_close(members->word, distance) && (!best || distance < nearest)) {
+        int rank = tape_distance_rank(member->string, members->word);
+        size_t used = strlen(known);
+        snprintf(known + used, sizeof known - used, "%s%s", used ? ", " : "", members->word);
+        if (rank >= 0 && (!best || rank < nearest)) {
             best = members->word;
-            nearest = distance;
+            nearest = rank;
         }
     }
     if (best)
         return tape_venue_json_fault(checker->json, member, checker->error,
                                      "unknown key \"%s\" (did you mean \"%s\"?)",
                                      show(member->string).text, best);
-    return tape_venue_json_fault(checker->json, member, checker->error, "unknown key \"%s\"",
-                                 show(member->string).text);
+    return tape_venue_json_fault(checker->json, member, checker->error,
+                                 "unknown key \"%s\"; known: %s", show(member->string).text, known);
+}
+
+/* A ratio alone, where an object is asked for that must have one, and maybe more. */
+static int refuse_ratio(const struct checker *checker, const cJSON *member,
+                        const struct tape_venue_member *expected)
+{
+    const struct tape_venue_member *more = expected->inner + 1;
+    while (more->word && !more->required)
+        more++;
+    return tape_venue_json_fault(
+        checker->json, member, checker->error, "\"%s\" must be an object: {\"%s\": %g%s%s%s}",
+        member->string, expected->inner->word, member->valuedouble, more->word ? ", \"" : "",
+        more->word ? more->word : "", more->word ? "\": ..." : "");
+}
+
+static int refuse_form(const struct checker *checker, const cJSON *member,
+                       const struct tape_venue_member *expected)
+{
+    if (expected->form == TAPE_VENUE_FORM_OBJECT && cJSON_IsNumber(member) &&
+        expected->inner->form == TAPE_VENUE_FORM_RATIO && member->valuedouble >= 0 &&
+        member->valuedouble <= 1)
+        return refuse_ratio(checker, member, expected);
+    return tape_venue_json_fault(checker->json, member, checker->error, "\"%s\" must be %s",
+                                 member->string, form_words[expected->form]);
 }
 
 static int check_member(struct checker *checker, const cJSON *object, cJSON *member,
@@ -258,8 +285,7 @@ static int check_member(struct checker *checker, const cJSON *object, cJSON *mem
                                      member->string);
     int good = check_form(checker, member, expected);
     if (good == 0)
-        return tape_venue_json_fault(checker->json, member, checker->error, "\"%s\" must be %s",
-                                     member->string, form_words[expected->form]);
+        return refuse_form(checker, member, expected);
     return good < 0 ? TAPE_USAGE : 0;
 }
 

@@ -98,11 +98,3 @@ int tape_venue_expand(const char *pattern, char **to, int room)
         free(to[--out.count]);
     return -1;
 }
-
-/* ---- nearly right ---- */
-
-int tape_venue_close(const char *word, int distance)
-{
-    size_t allowed = 1 + strlen(word) / 5;
-    return distance >= 0 && (size_t)distance <= allowed;
-}

@@ -23,10 +23,6 @@ int tape_venue_match(const char *pattern, const char *name, size_t bytes);
  * room or memory does not suffice (to then holds none). */
 int tape_venue_expand(const char *pattern, char **to, int room);
 
-/* tape_venue_close(word, distance): 1 when a word at that distance (distance.h) may have been
- * meant. */
-int tape_venue_close(const char *word, int distance);
-
 #ifdef __cplusplus
 }
 #endif

@@ -97,11 +97,11 @@ static int parse_size(const char *text, uint64_t *bytes)
 static int unknown_option(const char *name, struct tape_error *error)
 {
     const struct option *closest = NULL;
-    int least = 7; /* three letters; of equals the one that begins alike */
+    int least = 0;
     for (int i = 0; i < TABLE_LENGTH; i++) {
-        int differs = 2 * tape_distance_words(name, table[i].name) + (name[0] != table[i].name[0]);
-        if (differs < least) {
-            least = differs;
+        int rank = tape_distance_rank(name, table[i].name);
+        if (rank >= 0 && (!closest || rank < least)) {
+            least = rank;
             closest = &table[i];
         }
     }

@@ -30,32 +30,39 @@ static const char *const command_words[] = {
     TAPE_TRANSPORT_COMMAND_TABLE(CONTROL_COMMAND_WORD)
 #undef CONTROL_COMMAND_WORD
 };
+#define CONTROL_KEY_LISTED(name, word) " " word
+static const char known_keys[] = CONTROL_KEY_TABLE(CONTROL_KEY_LISTED);
+#undef CONTROL_KEY_LISTED
+#define CONTROL_COMMAND_LISTED(name, word, meaning) " " word
+static const char known_commands[] = TAPE_TRANSPORT_COMMAND_TABLE(CONTROL_COMMAND_LISTED);
+#undef CONTROL_COMMAND_LISTED
 enum { COMMANDS = sizeof command_words / sizeof *command_words };
 
 /* Its number among the words, or -1 with *nearest the one that may be meant, or NULL. */
 static int find_word(const char *word, const char *const *words, int count, const char **nearest)
 {
-    int least = 3;
+    int least = 0;
     *nearest = NULL;
     for (int i = 0; i < count; i++) {
         if (strcmp(word, words[i]) == 0)
             return i;
-        int steps = tape_distance_words(word, words[i]);
-        if (steps < least) {
-            least = steps;
+        int rank = tape_distance_rank(word, words[i]);
+        if (rank >= 0 && (!*nearest || rank < least)) {
+            least = rank;
             *nearest = words[i];
         }
     }
     return -1;
 }
 
-static int refuse_word(const char *what, const char *word, const char *nearest,
+static int refuse_word(const char *what, const char *word, const char *nearest, const char *known,
                        struct tape_error *error)
 {
     if (nearest)
         return tape_error_set(error, TAPE_USAGE, "unknown %s \"%.40s\" (did you mean \"%s\"?)",
                               what, word, nearest);
-    return tape_error_set(error, TAPE_USAGE, "unknown %s \"%.40s\"", what, word);
+    return tape_error_set(error, TAPE_USAGE, "unknown %s \"%.40s\"; there are:%s", what, word,
+                          known);
 }
 
 /* Each key once, and none that is unknown. */
@@ -69,7 +76,7 @@ static int collect(const cJSON *object, const cJSON *found[KEYS], struct tape_er
     {
         int key = find_word(item->string, key_words, KEYS, &nearest);
         if (key < 0)
-            return refuse_word("key", item->string, nearest, error);
+            return refuse_word("key", item->string, nearest, known_keys, error);
         if (found[key])
             return tape_error_set(error, TAPE_USAGE, "\"%s\" is given twice", key_words[key]);
         found[key] = item;
@@ -85,7 +92,8 @@ static int take_kind(const cJSON *item, int *kind, struct tape_error *error)
     if (!cJSON_IsString(item))
         return tape_error_set(error, TAPE_USAGE, "\"do\" is not a string");
     *kind = find_word(item->valuestring, command_words, COMMANDS, &nearest);
-    return *kind < 0 ? refuse_word("command", item->valuestring, nearest, error) : 0;
+    return *kind < 0 ? refuse_word("command", item->valuestring, nearest, known_commands, error)
+                     : 0;
 }
 
 static int take_speed(const cJSON *item, double *speed, struct tape_error *error)

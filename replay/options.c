@@ -39,11 +39,11 @@ _Static_assert(TABLE_LENGTH <= 64, "a bit for each option");
 static int refuse_option(const char *name, struct tape_error *error)
 {
     const char *nearest = NULL;
-    int least = 3;
+    int least = 0;
     for (size_t i = 0; i < TABLE_LENGTH; i++) {
-        int steps = tape_distance_words(name, table[i].name);
-        if (steps < least) {
-            least = steps;
+        int rank = tape_distance_rank(name, table[i].name);
+        if (rank >= 0 && (!nearest || rank < least)) {
+            least = rank;
             nearest = table[i].name;
         }
     }

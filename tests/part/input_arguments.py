@@ -32,6 +32,7 @@ REPLAY = [
     ("ls --speed 1 A", "ls has no option --speed"),
     ("verify --stream x A", "verify has no option --stream"),
     ("play --reparse A", "play has no option --reparse"),
+    ("play --form raw A", "unknown option --form (did you mean --format?)"),
     ("play --all A", "--all needs --format ndjson"),
     ("play --format csv A", '--format: "csv" is not a format; there are: raw ndjson hft'),
     ("play --stream= A", "--stream: must not be empty"),

@@ -99,9 +99,13 @@ static void what_cannot_be_meant(void **state)
         {"{}", "no \"do\": {\"do\":\"pause\"}"},
         {"{\"do\":1}", "\"do\" is not a string"},
         {"{\"do\":\"puase\"}", "unknown command \"puase\" (did you mean \"pause\"?)"},
-        {"{\"do\":\"explode\"}", "unknown command \"explode\""},
+        {"{\"do\":\"explode\"}", "unknown command \"explode\"; there are: pause resume speed "
+                                 "step-frame step-time seek loop unloop"},
         {"{\"do\":\"pause\",\"sped\":1}", "unknown key \"sped\" (did you mean \"speed\"?)"},
-        {"{\"do\":\"pause\",\"colour\":1}", "unknown key \"colour\""},
+        {"{\"do\":\"pause\",\"colour\":1}", "unknown key \"colour\"; there are: do speed from to"},
+        {"{\"do\":\"step\"}", "unknown command \"step\" (did you mean \"step-frame\"?)"},
+        {"{\"do\":\"stop\"}", "unknown command \"stop\"; there are: pause resume speed step-frame "
+                              "step-time seek loop unloop"},
         {"{\"do\":\"pause\",\"do\":\"resume\"}", "\"do\" is given twice"},
         {"{\"do\":\"pause\",\"speed\":1}", "\"speed\" does not go with \"pause\""},
         {"{\"do\":\"seek\",\"to\":\"+1s\",\"from\":\"+1s\"}", "\"from\" does not go with \"seek\""},

@@ -91,6 +91,28 @@ static void test_distance(void **state)
     assert_int_equal(tape_distance_words("", "abc"), 3);
     assert_int_equal(tape_distance_words("ABC", "abc"), 0);
     assert_int_equal(tape_distance_words("aggTrade", "aggtrades"), 1);
+    assert_int_equal(tape_distance_words("fro", "for"), 1);
+    assert_int_equal(tape_distance_words("abcd", "badc"), 2);
+    char longer[TAPE_DISTANCE_MAX_BYTES + 2];
+    memset(longer, 'a', sizeof longer - 1);
+    longer[sizeof longer - 1] = 0;
+    assert_int_equal(tape_distance_words(longer, "a"), TAPE_DISTANCE_MAX_BYTES);
+    assert_int_equal(tape_distance_words("a", longer), TAPE_DISTANCE_MAX_BYTES);
+    assert_int_equal(tape_distance_words(longer + 1, "a"), TAPE_DISTANCE_MAX_BYTES - 1);
+}
+
+static void test_distance_rank(void **state)
+{
+    (void)state;
+    assert_int_equal(tape_distance_rank("form", "format"), 0);
+    assert_int_equal(tape_distance_rank("form", "from"), 1);
+    assert_int_equal(tape_distance_rank("STEP", "step-frame"), 0);
+    assert_int_equal(tape_distance_rank("step", "seek"), -1);
+    assert_int_equal(tape_distance_rank("stop", "loop"), -1);
+    assert_int_equal(tape_distance_rank("f", "from"), -1);
+    assert_int_equal(tape_distance_rank("", "to"), -1);
+    assert_int_equal(tape_distance_rank("pasue", "pause"), 1);
+    assert_int_equal(tape_distance_rank("pases", "pause"), 2);
 }
 
 /* ---- names ---- */
@@ -433,14 +455,17 @@ struct profile_case {
     const char *text, *error;
 };
 
+#define KEYS                                                                                       \
+    "name, aliases, symbols, routes, unrouted, subscribe, limits, sequences, silence, snapshots"
+
 static const struct profile_case profile_cases[] = {
     {"", "p.json: line 1, column 1: no JSON from here on"},
     {"[]", "p.json: not a JSON object"},
     {"{}", "p.json: \"name\" is missing"},
     {"{\n  \"name\": \"x\",\n  \"rotues\": []}",
      "p.json: line 3, column 3: unknown key \"rotues\" (did you mean \"routes\"?)"},
-    {"{\"color\": 1}", "p.json: line 1, column 2: unknown key \"color\""},
-    {"{\"na\\u001bme\\n\": 1}", "p.json: line 1, column 2: unknown key \"na?me?\""},
+    {"{\"color\": 1}", "p.json: line 1, column 2: unknown key \"color\"; known: " KEYS},
+    {"{\"na\\u001bme\\n\": 1}", "p.json: line 1, column 2: unknown key \"na?me?\"; known: " KEYS},
     {"{\"name\": \"x\", // one\n/* two\n */ \"name\": \"y\"}",
      "p.json: line 3, column 5: duplicate key \"name\""},
     {"{\"name\": \"x\" \"routes\": 1}", "p.json: line 1, column 14: no JSON from here on"},
@@ -507,6 +532,7 @@ int main(void)
         cmocka_unit_test(test_patterns),
         cmocka_unit_test(test_braces),
         cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_distance_rank),
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_unknown_names),
         cmocka_unit_test(test_routes),
