@@ -6,6 +6,7 @@ It keeps the venue's habits: paths (USD-M: /market/stream and /public/stream, an
 which only ever delivers public streams; else /stream), the combined wrapper, SUBSCRIBE, UNSUBSCRIBE,
 LIST_SUBSCRIPTIONS, both shapes of error, pings whose payload the pong has to copy, a limit of ten requests
 a second. A stream on the wrong route, or one that does not exist, is acknowledged and stays silent.
+Beside them GET …/depth?symbol=&limit= answers with the book that the live market's depth streams make.
 
 Two sources: a live market (paced by the clock, the same for all connections, so that who is away misses
 messages), or --lines FILE, sent as is from the first subscription on; a redialled connection goes on where
@@ -39,6 +40,7 @@ import websockets
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "samples"))
 import generate  # noqa: E402  pylint: disable=wrong-import-position
+import order_book  # noqa: E402  pylint: disable=wrong-import-position
 
 try:  # websockets 13 and later
     from websockets.asyncio.server import serve
@@ -132,6 +134,7 @@ class Exchange:
         self.cuts = [int(n) for n in options.cut_after.split(",")] if options.cut_after else []
         self.stopping = asyncio.Event()
         self.random = random.Random(options.seed)
+        self.books = order_book.OrderBooks(options.venue)
 
     def say(self, event, **more):
         print(json.dumps(dict(event=event, ns=str(time.time_ns()), **more)), flush=True)
@@ -143,12 +146,17 @@ class Exchange:
         roots = ("/market", "/public", "") if self.routed else ("",)
         return any(path in (root + "/stream", root + "/ws") for root in roots)
 
+    def plain_answer(self, path):
+        """(status, text) for a request that is not to become a WebSocket connection, else None."""
+        return self.books.request(path) or (None if self.known_path(path) else (404, "no such path\n"))
+
     def legacy_request(self, path, _headers):
-        return None if self.known_path(path) else (
-            http.HTTPStatus.NOT_FOUND, [], b"no such path\n")
+        answer = self.plain_answer(path)
+        return answer and (http.HTTPStatus(answer[0]), [], answer[1].encode())
 
     def request(self, connection, request):
-        return None if self.known_path(request.path) else connection.respond(404, "no such path\n")
+        answer = self.plain_answer(request.path)
+        return answer and connection.respond(*answer)
 
     async def handle(self, socket_, _path=None):
         request = socket_ if LEGACY else socket_.request
@@ -310,6 +318,7 @@ class Exchange:
         for ns, stream, payload in market.messages():
             while time.time_ns() < ns:
                 await asyncio.sleep(0.002)
+            self.books.follow(stream, payload)
             for connection in list(self.live.values()):
                 if not connection.ended and connection.delivers(stream, self.routed):
                     connection.queue.append(payload)

@@ -140,6 +140,7 @@ class Exchange:
         self.reader.start()
         self.port = self.wait_for("listening")["port"]
         self.url = "%s://localhost:%d" % ("wss" if certificates else "ws", self.port)
+        self.rest = "%s://localhost:%d" % ("https" if certificates else "http", self.port)
 
     def read(self):
         for line in self.process.stdout:

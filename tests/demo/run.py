@@ -26,12 +26,13 @@ sys.dont_write_bytecode = True
 import rig  # noqa: E402  pylint: disable=wrong-import-position
 from rig import expect, read_archive  # noqa: E402  pylint: disable=wrong-import-position
 
-STREAMS = [symbol + "@" + kind for symbol in ("btcusdt", "ethusdt")
+SYMBOLS = ("ethusdt", "btcusdt", "bnbusdt")
+STREAMS = [symbol + "@" + kind for symbol in SYMBOLS
            for kind in ("aggTrade", "bookTicker", "trade", "depth@100ms", "markPrice@1s")]
-SHOWN = "btcusdt, ethusdt @ aggTrade bookTicker trade depth@100ms markPrice@1s"
+SHOWN = "bnbusdt btcusdt ethusdt @ aggTrade bookTicker trade depth@100ms markPrice"
 ROUTES = 2
 RATE = 3000
-PHASE_S = 2.5
+PHASES_S = (3, 3, 7)  # the tour in README.md goes to 3 s before the end
 
 
 def step(words):
@@ -59,14 +60,14 @@ def ring_at_the_kill(archive):
 
 def perform(scratch, archive, exchange):
     """The play in three acts; returns the ring's words at the kill."""
-    words = ["--url", exchange.url, "--ca", scratch / "ca.pem", archive, *STREAMS]
+    words = ["--url", exchange.url, "--ca", scratch / "ca.pem", "--snapshots", exchange.rest, archive, *STREAMS]
     with rig.Recorder(scratch, *words) as recorder:
         live(exchange, ROUTES)
-        time.sleep(PHASE_S)
+        time.sleep(PHASES_S[0])
         exchange.tell("cut /public/stream")
         live(exchange, ROUTES + 1)
         step("the exchange cut a connection inside a frame: redialled, resubscribed")
-        time.sleep(PHASE_S)
+        time.sleep(PHASES_S[1])
         recorder.kill()
         head, tail = ring_at_the_kill(archive)
     step("the recorder got SIGKILL after %s records, %s of them only in the ring" %
@@ -75,7 +76,7 @@ def perform(scratch, archive, exchange):
     with rig.Recorder(scratch, *words) as recorder:
         live(exchange, 2 * ROUTES + 1)
         step("started again: recovered, reconnected")
-        time.sleep(PHASE_S)
+        time.sleep(PHASES_S[2])
         recorder.stop(signal.SIGINT)
     step("stopped with SIGINT: sealed, exit code 0")
     return head, tail
@@ -147,6 +148,10 @@ def report(scratch, archive, summary, head, tail):
     row("gap rows", "one a stream, with the cause:")
     report_gaps(archive)
     stored, packed = count_disk(archive), len(gzip.compress(lines, 6))
+    books = [r for r in read_archive.Archive(archive).records()
+             if read_archive.KINDS.get(r.kind) == "snapshot"]
+    row("order books", "%d fetched beside the feed" % len(books))
+    expect(len(books) >= len(SYMBOLS), "an order book was not fetched")
     row("size", "%s B in segments, gzip -6 of the lines %s B" % (format(stored, ","), format(packed, ",")))
     row("replay digest", "%s… %s" % (digest[:32], "as sent" if digest == wanted else "NOT AS SENT"))
     row("verify", rig.verify(archive).strip().splitlines()[-1][:58])
@@ -163,7 +168,7 @@ def main():
     shutil.rmtree(archive.parent, ignore_errors=True)
     os.makedirs(archive.parent)
     rig.make_certificates(scratch)
-    with rig.Exchange(scratch / "log", "--rate", RATE, "--symbols", "btcusdt,ethusdt", "--seed", 5,
+    with rig.Exchange(scratch / "log", "--rate", RATE, "--symbols", ",".join(SYMBOLS), "--seed", 5,
                       certificates=scratch) as exchange:
         print("Tapedeck demo: a local TLS exchange (python3-websockets), %s" % exchange.url)
         step(SHOWN)
