@@ -25,6 +25,7 @@ struct market {
     struct tape_book *book;      /* NULL before it */
     int64_t bid, ask;            /* our quotes in 1/10^8; 0: none */
     int lots;
+    int was_known; /* 1: its book was, at some time */
 };
 
 static struct market markets[MARKETS_MAX];
@@ -134,6 +135,7 @@ static void on_book(const struct tape_message *message, struct market *market)
         quote(message, market, 0, 0);
         return;
     }
+    market->was_known = 1;
     int64_t bids = weigh(market->book, 0, &bid), asks = weigh(market->book, 1, &ask);
     if (market->lots >= LOTS_MAX || asks / LEAN > bids)
         bid = 0;
@@ -211,6 +213,17 @@ static void on_message(const struct tape_message *message)
     }
 }
 
+/* Why nothing was quoted, for whoever wonders. */
+static void tell_unknown(void)
+{
+    if (market_count == 0)
+        fprintf(stderr, "market_maker: no book was ever known: no stream with a symbol came\n");
+    for (int i = 0; i < market_count; i++)
+        if (!markets[i].was_known)
+            fprintf(stderr, "market_maker: %s: no book was ever known: %s\n", markets[i].symbol,
+                    markets[i].book ? tape_book_cause(markets[i].book) : "no depth stream came");
+}
+
 static int run(char **archives, int count, const struct tape_source_options *options)
 {
     struct tape_error error = {0};
@@ -232,6 +245,8 @@ static int run(char **archives, int count, const struct tape_source_options *opt
         fprintf(stderr, "market_maker: %d damaged places were passed over\n", damages);
     signal(SIGINT, SIG_DFL);
     tape_source_close(source);
+    if (got == 0)
+        tell_unknown();
     for (int i = 0; i < market_count; i++)
         tape_book_free(markets[i].book);
     return got < 0 ? tape_error_exit_code(got) : damages > 0 ? 3 : 0;

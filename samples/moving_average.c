@@ -95,7 +95,7 @@ static void on_message(const struct tape_message *message)
 int main(int argc, char **argv)
 {
     int follow = argc > 1 && strcmp(argv[1], "--follow") == 0, first = 1 + follow;
-    if (argc <= first) {
+    if (argc <= first || argv[first][0] == '-') {
         fprintf(stderr, "usage: moving_average [--follow] ARCHIVE...\n");
         return 2;
     }

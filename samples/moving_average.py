@@ -37,7 +37,7 @@ class Averages:
 def main(words):
     follow = words[:1] == ["--follow"]
     archives, streams = words[follow:], collections.defaultdict(Averages)
-    if not archives:
+    if not archives or archives[0].startswith("-"):
         print("usage: moving_average.py [--follow] ARCHIVE...", file=sys.stderr)
         return 2
     with tapedeck.Source(archives, stream="*@trade,*@aggTrade", follow=follow) as source:

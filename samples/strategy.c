@@ -1,7 +1,8 @@
-/* Prints the trades of an archive, or of one that is being recorded now (second argument: live).
- * cc strategy.c $(pkg-config --cflags --libs tapedeck) && ./a.out ./tape live */
+/* Prints the trades of an archive; with --follow it goes on with what is being recorded.
+ * cc strategy.c $(pkg-config --cflags --libs tapedeck) -o strategy && ./strategy --follow ./tape */
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 #include <tape.h>
 
 static void print_trade(const struct tape_message *message, const struct tape_tick *trade)
@@ -13,17 +14,17 @@ static void print_trade(const struct tape_message *message, const struct tape_ti
 
 int main(int argc, char **argv)
 {
-    struct tape_source_options options = {.follow = argc > 2};
+    struct tape_source_options options = {.follow = argc > 1 && strcmp(argv[1], "--follow") == 0};
     struct tape_error error = {0};
     struct tape_message message;
     struct tape_tick tick;
-    struct tape_source *source = tape_source_open(argc > 1 ? argv[1] : "tape", &options, &error);
+    if (argc != 2 + options.follow || argv[argc - 1][0] == '-')
+        return fprintf(stderr, "usage: strategy [--follow] ARCHIVE\n"), 2;
+    struct tape_source *source = tape_source_open(argv[argc - 1], &options, &error);
     while (source && tape_source_next(source, &message, &error) == 1)
         if (tape_source_tick(&message, &tick) == 1 &&
             (tick.kind == TAPE_TICK_TRADE || tick.kind == TAPE_TICK_AGG_TRADE))
             print_trade(&message, &tick);
-    if (error.status < 0)
-        fprintf(stderr, "%s\n", error.text);
     tape_source_close(source);
-    return error.status < 0;
+    return error.status < 0 && fprintf(stderr, "%s\n", error.text) > 0;
 }

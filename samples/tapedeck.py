@@ -189,7 +189,8 @@ def _integer(value):
     return None if value == NONE else value
 
 
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?(?:[Zz]|([+-])(\d\d):(\d\d))")
+_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?"
+                   r"(?:[Zz]|([+-])(\d\d):(\d\d))?")
 
 
 def _whole(words):
@@ -200,8 +201,9 @@ def _whole(words):
 
 
 def nanoseconds(when):
-    """ns since 1970 of an int, of digits, of RFC 3339 ("2026-11-22T08:00Z", up to nine decimals) or of a
-    datetime that knows its zone. None is 0: an open end."""
+    """ns since 1970 of an int, of digits, of RFC 3339 ("2026-11-22T08:00Z", up to nine decimals; "2026-11-22" is
+    midnight, and UTC where no zone is given) or of a datetime that knows its zone. None is 0: an open end. The
+    command line's "+10m" and "-10m" count from the ends of an archive and are not taken here."""
     if when is None:
         return 0
     if isinstance(when, datetime.datetime):
@@ -213,6 +215,9 @@ def nanoseconds(when):
         if not NONE < int(when) < -NONE:
             raise ValueError("%s is no time: it does not fit into 64 bits" % when)
         return int(when)
+    if re.match(r"[+-]", when):
+        raise ValueError("%r counts from an end of the archive, which only the command line does: give ns since 1970, "
+                         "or as 2026-11-22T08:00Z" % when)
     found = _TIME.fullmatch(when)
     if not found:
         raise ValueError("%r is no time: ns since 1970, or as 2026-11-22T08:00Z" % when)
@@ -262,6 +267,19 @@ class Tick(_Piece):
         _member(name, _decimal) for name in ("price", "quantity", "bid", "bid_quantity", "ask", "ask_quantity"))
     buyer_is_maker = _member("buyer_is_maker", lambda value: None if value < 0 else bool(value))
     bids, asks = (_member(name, _text) for name in ("bids", "asks"))
+
+    def __repr__(self):
+        """What is there, and what kind it is."""
+        try:
+            found = [(name, getattr(self, name)) for name in self._SHOWN]
+        except Stale:
+            return "Tick(stale)"
+        return "Tick(%s)" % ", ".join(
+            "%s=%s" % (name, value if isinstance(value, decimal.Decimal) else repr(value))
+            for name, value in found if value is not None and value != "")
+
+    _SHOWN = ("kind", "symbol", "event_ns", "transaction_ns", "id", "first_id", "last_id", "previous_id", "price",
+              "quantity", "bid", "bid_quantity", "ask", "ask_quantity", "buyer_is_maker", "bids", "asks")
 
     @property
     def kind(self):
@@ -336,7 +354,7 @@ class Source(_Owner):
     and close() may be called from any.
 
     archives    a path, or several
-    from_, to   ns, RFC 3339 or datetime: received in [from_, to)
+    from_, to   ns, RFC 3339, a date or datetime, as nanoseconds() takes them: received in [from_, to)
     stream      globs with commas between: "btcusdt@*,*@trade"
     follow      at the end go on with what is being recorded; spin: without sleeping
     events      also event records, control frames, our own frames, bytes that broke the protocol

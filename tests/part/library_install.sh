@@ -93,6 +93,16 @@ for program in strategy strategy_static; do
     "$scratch/$program" "$scratch/tape" >"$scratch/got.txt" 2>"$scratch/said.txt" || fail "$program: $(cat "$scratch/said.txt")"
     cmp -s "$scratch/got.txt" "$scratch/wanted.txt" || fail "$program: $(diff "$scratch/got.txt" "$scratch/wanted.txt" | head -5)"
 done
+for words in "" "--help" "--follow" "a b"; do
+    for sample in strategy moving_average market_maker; do
+        [ "$sample $words" != "moving_average a b" ] && [ "$sample $words" != "market_maker a b" ] || continue
+        code=0
+        # shellcheck disable=SC2086
+        "$scratch/$sample" $words >/dev/null 2>"$scratch/said.txt" || code=$?
+        [ $code = 2 ] && grep -q "^usage: $sample " "$scratch/said.txt" ||
+            fail "$sample $words: $code, $(cat "$scratch/said.txt")"
+    done
+done
 "$scratch/strategy" "$scratch/none" >/dev/null 2>"$scratch/said.txt" && fail "no archive, and no error"
 grep -q "^open $scratch/none: " "$scratch/said.txt" || fail "words: $(cat "$scratch/said.txt")"
 
@@ -121,7 +131,7 @@ while ! "$tree/usr/bin/tape-replay" ls --json "$scratch/live" 2>/dev/null | grep
     [ $tries -lt 600 ] || fail "the recorder never began"
     sleep 0.1
 done
-"$scratch/strategy" "$scratch/live" live >"$scratch/got.txt" 2>"$scratch/said.txt" 3>&- &
+"$scratch/strategy" --follow "$scratch/live" >"$scratch/got.txt" 2>"$scratch/said.txt" 3>&- &
 strategy=$!
 tail -n +201 "$scratch/lines.txt" >&3
 exec 3>&-

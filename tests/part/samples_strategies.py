@@ -272,6 +272,21 @@ def from_the_middle(archive, program, told):
     expect(int(first[1]) <= int(told[len(told) // 2].split()[1]) + COUNT // 8, "it was blind for long: %r" % first)
 
 
+def no_book(scratch, program):
+    """What never quoted says why."""
+    for name, lines, words in (
+            ("diffs", rig.generate("--symbols", "btcusdt", "--streams", "depth@100ms", "--count", 50),
+             "btcusdt: no book was ever known: no snapshot yet"),
+            ("trades", rig.generate("--symbols", "btcusdt", "--streams", "trade", "--count", 50),
+             "btcusdt: no book was ever known: no depth stream came"),
+            ("other", [b"1795334400000000000 {}"], "no book was ever known: no stream with a symbol came")):
+        rig.call("tape-record", "--import", rig.write_lines(scratch / ("none-%s.txt" % name), lines),
+                 scratch / ("none-" + name))
+        done = subprocess.run([*program, str(scratch / ("none-" + name))], stdout=subprocess.PIPE,
+                              stderr=subprocess.PIPE, timeout=rig.PATIENCE_S, check=False)
+        expect_equal((done.returncode, done.stdout, done.stderr.decode()), (0, b"", "market_maker: %s\n" % words), name)
+
+
 def merged(scratch, archive, programs, told):
     """The same feed recorded twice, each with holes of its own: the decisions of the whole one."""
     payloads = [m.payload for m in rig.read_archive.messages(rig.read_archive.Archive(archive))
@@ -317,8 +332,15 @@ def stale_and_kept(archive):
         expect_equal(next(m for m in source if m.kind == "data").payload, kept.payload, "after a seek back")
         expect_equal((source.damages, source.state.live), ([], False), "damages, live")
     for words, wanted in (("2026-11-22T08:00Z", 1795334400 * 10**9), ("1795334400000000001", 1795334400000000001),
-                          ("2026-11-22T09:00:00.000000007+01:00", 1795334400000000007), (None, 0)):
+                          ("2026-11-22T09:00:00.000000007+01:00", 1795334400000000007), (None, 0),
+                          ("2026-11-22", 1795305600 * 10**9), ("2026-11-22T08:00", 1795334400 * 10**9)):
         expect_equal(tapedeck.nanoseconds(words), wanted, words)
+    for words in ("+10m", "-10m"):
+        expect_refused(ValueError, lambda words=words: tapedeck.nanoseconds(words), words)
+    expect_equal(repr(tick), "Tick(stale)", "a stale tick's repr")
+    shown = kept.tick()
+    expect(repr(shown).startswith("Tick(kind='trade', symbol='BTCUSDT', event_ns=") and
+           "price=%s, quantity=%s" % (shown.price, shown.quantity) in repr(shown), repr(shown))
 
 
 def interrupted(scratch, archive):
@@ -439,6 +461,7 @@ def main(scratch):
     archive, told = live_and_replay(scratch, programs)
     books(archive)
     from_the_middle(archive, programs["market_maker"], told["market_maker"])
+    no_book(scratch, programs["market_maker"])
     merged(scratch, archive, programs, told)
     stale_and_kept(archive)
     interrupted(scratch, archive)
