@@ -48,9 +48,9 @@ static void consider(struct known *known, const char *asked, const char *name)
 static void know(struct known *known, const char *asked, const struct tape_venue *venue)
 {
     size_t used = strlen(known->names);
-    const cJSON *alias;
-    snprintf(known->names + used, sizeof known->names - used, "%s%s", used ? ", " : "",
-             venue->name);
+    const cJSON *alias = venue->aliases ? venue->aliases->child : NULL;
+    snprintf(known->names + used, sizeof known->names - used, "%s%s%s%s%s", used ? ", " : "",
+             alias ? alias->valuestring : "", alias ? " (" : "", venue->name, alias ? ")" : "");
     consider(known, asked, venue->name);
     cJSON_ArrayForEach(alias, venue->aliases) consider(known, asked, alias->valuestring);
 }

@@ -9,7 +9,7 @@
 
 /* TAPE_OPTIONS(field, name, argument, form, words). The words stand in --help and in the manual. */
 #define TAPE_OPTIONS_TABLE(X)                                                                      \
-    X(venue, "venue", "NAME", TEXT, "usdm (default), spot or coinm")                               \
+    X(venue, "venue", "NAME", TEXT, "usdm (binance-usdm, the default), spot or coinm")             \
     X(profile, "profile", "FILE", TEXT, "a venue profile of your own (JSON)")                      \
     X(url, "url", "URL", TEXT, "this server: wss://HOST[:PORT][/PATH], ws://...")                  \
     X(ca_file, "ca", "FILE", TEXT, "trust these certificates (PEM), not the system's")             \

@@ -42,7 +42,7 @@ def refusals(scratch, archive, lines):
          'key file "%s": No such file or directory' % (scratch / "nokey.pem"))
     says(["--control", "127.0.0.1:0", archive], 2,
          "serve has no option --control*")
-    says(["--venue", "spotty", archive], 2, "unknown venue \"spotty\"; known: binance-coinm, binance-spot, binance-usdm")
+    says(["--venue", "spotty", archive], 2, "unknown venue \"spotty\"; known: coinm (binance-coinm), spot (binance-spot), usdm (binance-usdm)")
     says(["--follow", archive, archive], 2, "--follow goes with one archive")
     says(["--from", times[-1] + 1, archive], 2, "from is after the last message, *")
     says(["--to", times[0], archive], 2, "to is not after the first message, *")
@@ -99,6 +99,47 @@ def receipts(scratch, archive, lines):
     expect_equal(len(digests), 1, "one digest at any speed")
 
 
+def receipts_go_on(scratch, archive, lines):
+    """A seek behind the end: whoever is there then, the next end tells what was sent since the last receipt."""
+    wanted = served.payloads(lines, [TRADES])
+    time = next(int(l.split(b" ", 1)[0]) for l in lines if wanted[-7] in l)
+    path = scratch / "each.json"
+
+    def told():
+        return [(r["end"], r["sent_messages"], r["clients_most"], r["sha256"])
+                for r in map(json.loads, path.read_text(encoding="utf-8").splitlines())]
+
+    def told_is(count, messages):
+        server.wait_for("session main: %d messages in %d frames, .* to 1 client in " % (messages, messages))
+        server.control()  # it is written behind the line
+        expect_equal(len(told()), count, "receipts in the file")
+
+    for how in ("close", "hold"):
+        with served.Server("--digest", "--speed", "max", "--at-end", how, "--receipt", path, archive) as server:
+            client = served.Client(server, TARGET)
+            expect_equal(client.messages(len(wanted)), wanted, "all of it")
+            if how == "close":
+                expect_equal(client.messages(), [], "nothing more")
+                server.wait_state(lambda state: state["clients"] == 0, "nobody")
+            server.wait_state(lambda state: state["phase"] == "ended", "the end")
+            told_is(1, len(wanted))
+            expect_equal(server.control(do="speed", speed="max")["phase"], "ended", "other commands move nothing")
+            state = server.control(do="seek", to=str(time))
+            if how == "close":
+                expect_equal((state["phase"], state["clients"]), ("waiting", 0), "it waits for a client")
+                client = served.Client(server, TARGET)
+            expect_equal(client.messages(7), wanted[-7:], "from the time sought")
+            told_is(2, 7)
+            server.stop()
+        expect_equal([one[:3] for one in told()], [("archive", len(wanted), 1), ("archive", 7, 1)], how)
+        expect(told()[0][3] != told()[1][3], "a digest of each")
+    with served.Server("--speed", "max", archive) as server:
+        served.Client(server, TARGET).messages()
+        server.wait_state(lambda state: state["clients"] == 0, "nobody")
+        server.control(do="seek", to=str(time))
+        expect_equal(server.stop().count("messages in"), 1, "nobody came: nothing to tell")
+
+
 def lateness(archive):
     with served.Server("--speed", "100", "--max-late", "1ns", "--at-end", "exit", archive) as server:
         served.Client(server, TARGET).messages()
@@ -126,7 +167,7 @@ def damage(scratch, lines):
         state = server.control()
         expect_equal([d["verdict"] for d in state["damages"]], ["corrupt"], "the state tells it")
         expect(state["damages"][0]["text"] in line, "the same words: %r" % line)
-        expect("1 damaged places passed over" in server.stop(3), "the receipt")
+        expect("; 1 damaged place passed over" in server.stop(3), "the receipt")
 
 
 def clients_go(archive):
@@ -210,6 +251,7 @@ def main(scratch):
     at_end(archive, lines)
     signals(archive)
     receipts(scratch, archive, lines)
+    receipts_go_on(scratch, archive, lines)
     lateness(archive)
     damage(scratch, lines * 1)
     clients_go(archive)

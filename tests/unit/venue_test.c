@@ -152,10 +152,10 @@ static void test_unknown_names(void **state)
     assert_int_equal(error.status, TAPE_USAGE);
     assert_string_equal(error.text,
                         "unknown venue \"binace-spot\" (did you mean \"binance-spot\"?); known: "
-                        "binance-coinm, binance-spot, binance-usdm");
+                        "coinm (binance-coinm), spot (binance-spot), usdm (binance-usdm)");
     assert_null(tape_venue_load("", &error));
-    assert_string_equal(error.text,
-                        "unknown venue \"\"; known: binance-coinm, binance-spot, binance-usdm");
+    assert_string_equal(error.text, "unknown venue \"\"; known: coinm (binance-coinm), spot "
+                                    "(binance-spot), usdm (binance-usdm)");
 }
 
 /* ---- routes ---- */
