@@ -23,7 +23,7 @@ enum {
 };
 #define OLDER_BUT_LATER_NS SECOND_NS
 
-static const char no_snapshot[] = "no snapshot yet";
+static const char no_snapshot[] = "no snapshot was recorded before this time";
 
 /*
  * Invariants: state KNOWN has an empty cause, and nothing kept but between two updates; UNKNOWN and

@@ -108,10 +108,10 @@ static const struct joint {
 static void try_joint(const struct joint *joint, int rule, int before)
 {
     struct tape_book *book = tape_book_new(rule);
-    expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot yet");
+    expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot was recorded before this time");
     if (before) {
         assert_int_equal(diff(book, joint->previous, joint->first, joint->last), 0);
-        expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot yet");
+        expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot was recorded before this time");
     }
     assert_int_equal(snapshot(book, 100), 1);
     if (!before) {
@@ -287,7 +287,7 @@ static void test_diffs_are_kept_within_bounds(void **state)
 
     /* By their bytes, too. */
     tape_book_reset(book, NULL);
-    expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot yet");
+    expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot was recorded before this time");
     char *text = malloc(500000);
     for (int id = 1; id <= 4; id++) {
         int bytes = snprintf(
@@ -355,9 +355,10 @@ static void test_restore(void **state)
             assert_int_equal(diff(book, rule == SPOT ? -1 : 99, 103, 110), 1);
             expect_state(book, TAPE_BOOK_BROKEN, NULL);
         }
-        assert_int_equal(
-            restore(book, "{\"state\":true,\"known\":false,\"cause\":\"no snapshot yet\"}"), 0);
-        expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot yet");
+        assert_int_equal(restore(book, "{\"state\":true,\"known\":false,\"cause\":\"no snapshot "
+                                       "was recorded before this time\"}"),
+                         0);
+        expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot was recorded before this time");
         assert_int_equal(restore(book, "{\"lastUpdateId\":1,\"bids\":[[\"x\",\"1\"]],\"asks\":[]}"),
                          TAPE_FAILED);
         expect_state(book, TAPE_BOOK_BROKEN, NULL);
@@ -382,7 +383,7 @@ static void test_partial_depth_replaces_all(void **state)
     (void)state;
     struct tape_book *book = tape_book_new(TAPE_VENUE_SEQUENCE_NONE);
     assert_int_equal(diff(book, -1, 1, 2), 0);
-    expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot yet");
+    expect_state(book, TAPE_BOOK_UNKNOWN, "no snapshot was recorded before this time");
     assert_int_equal(partial(book, 10, "", "[[\"5\",\"1\"],[\"4\",\"1\"]]"), 1);
     expect_printed(book, 0,
                    "{\"lastUpdateId\":10,\"bids\":[[\"5\",\"1\"],[\"4\",\"1\"]],\"asks\":[]}");

@@ -212,7 +212,7 @@ static void expect_book(const struct tape_source_books *books, const char *strea
 }
 
 static const char no_stream[] = "no such depth stream was recorded at that time";
-static const char no_snapshot[] = "no snapshot yet";
+static const char no_snapshot[] = "no snapshot was recorded before this time";
 static const char ended[] = "its connection ended, and no update has come since";
 static const char stopped[] = "its recorder ended, and no update has come since";
 
@@ -296,8 +296,9 @@ static void test_the_message(void **state)
     struct tape_source_books *books = build(11 * SECOND);
     struct tape_message message;
     expect_count(books, 3);
-    expect_message(books, 0, 11 * SECOND, "a@depth",
-                   "{\"state\":true,\"known\":false,\"cause\":\"no snapshot yet\"}");
+    expect_message(
+        books, 0, 11 * SECOND, "a@depth",
+        "{\"state\":true,\"known\":false,\"cause\":\"no snapshot was recorded before this time\"}");
     expect_message(books, 1, 11 * SECOND, "x@depth5",
                    "{\"state\":true,\"lastUpdateId\":7,\"bids\":[[\"1\",\"2\"]],\"asks\":[]}");
     expect_message(books, 2, 11 * SECOND, "x@depth@0ms",
