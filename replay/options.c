@@ -191,14 +191,25 @@ static int take_option(struct tape_options *options, int argc, char **argv, int 
     return set_value(options, option, value, error);
 }
 
+static int take_verb(struct tape_options *options, const char *word, struct tape_error *error)
+{
+    for (size_t i = 0; i < VERBS_LENGTH; i++)
+        if (strcmp(verbs[i].word, word) == 0)
+            options->verb = verbs[i].verb;
+    return options->verb == TAPE_OPTIONS_NONE ? refuse_verb(word, error) : 0;
+}
+
+/* "help" and "help COMMAND". */
+static int take_help(struct tape_options *options, int argc, char **argv, struct tape_error *error)
+{
+    options->help = 1;
+    return argc > 2 && argv[2][0] != '-' ? take_verb(options, argv[2], error) : 0;
+}
+
 static int take_word(struct tape_options *options, const char *word, struct tape_error *error)
 {
-    if (options->verb == TAPE_OPTIONS_NONE) {
-        for (size_t i = 0; i < VERBS_LENGTH; i++)
-            if (strcmp(verbs[i].word, word) == 0)
-                options->verb = verbs[i].verb;
-        return options->verb == TAPE_OPTIONS_NONE ? refuse_verb(word, error) : 0;
-    }
+    if (options->verb == TAPE_OPTIONS_NONE)
+        return take_verb(options, word, error);
     int several = options->verb == TAPE_OPTIONS_PLAY || options->verb == TAPE_OPTIONS_SERVE;
     if (options->archive && !several)
         return tape_error_set(error, TAPE_USAGE,
@@ -240,6 +251,8 @@ int tape_options_parse(struct tape_options *options, int argc, char **argv,
     int words_only = 0, status = 0;
     memset(options, 0, sizeof *options);
     options->speed = -1;
+    if (argc > 1 && strcmp(argv[1], "help") == 0)
+        return take_help(options, argc, argv, error);
     for (int i = 1; i < argc && status == 0; i++) {
         if (words_only || argv[i][0] != '-' || argv[i][1] == '\0')
             status = take_word(options, argv[i], error);
@@ -257,6 +270,16 @@ int tape_options_parse(struct tape_options *options, int argc, char **argv,
     return status < 0 ? status : check_together(options, seen, error);
 }
 
+/* The words for the option in the help of one command. */
+static const char *words_for(const struct option *option, int verb)
+{
+    if (strcmp(option->name, "json") != 0 || verb == TAPE_OPTIONS_NONE)
+        return option->words;
+    return verb == TAPE_OPTIONS_PLAY || verb == TAPE_OPTIONS_SERVE
+               ? "the receipt on standard error as JSON"
+               : "tell it as JSON";
+}
+
 static void print_usage(int verb, FILE *to)
 {
     if (verb != TAPE_OPTIONS_NONE) {
@@ -267,7 +290,8 @@ static void print_usage(int verb, FILE *to)
         return;
     }
     fputs("tape-replay: what an archive of tape-record holds, given back.\n\n"
-          "usage: tape-replay COMMAND [options] ARCHIVE\n\n",
+          "usage: tape-replay COMMAND [options] ARCHIVE\n"
+          "       tape-replay help COMMAND\n\n",
           to);
     for (size_t i = 0; i < VERBS_LENGTH; i++)
         fprintf(to, "  %-8s %s\n", verbs[i].word, verbs[i].words);
@@ -290,7 +314,7 @@ void tape_options_print_help(int verb, FILE *to)
             continue;
         snprintf(left, sizeof left, "--%s%s%s", table[i].name, table[i].argument ? " " : "",
                  table[i].argument ? table[i].argument : "");
-        fprintf(to, "  %-18s %s\n", left, table[i].words);
+        fprintf(to, "  %-18s %s\n", left, words_for(&table[i], verb));
     }
     fputs("\nexit codes: 0 done, 1 failed, 2 wrong usage, 3 the archive is damaged\n", to);
 }

@@ -56,7 +56,8 @@ enum tape_options_verb {
     X(listen, "listen", "S", "ADDR", TEXT, "where: 127.0.0.1:9080 (default), [::1]:0, ...")        \
     X(cert, "cert", "S", "FILE", TEXT, "wss: certificate chain, PEM")                              \
     X(key, "key", "S", "FILE", TEXT, "wss: its key, PEM")                                          \
-    X(venue, "venue", "S", "NAME", TEXT, "speak as this venue does (default: as recorded)")        \
+    X(venue, "venue", "S", "NAME", TEXT,                                                           \
+      "usdm (binance-usdm), spot or coinm (default: as recorded)")                                 \
     X(clients, "clients", "S", "N", COUNT, "begin when so many have subscribed (default 1)")       \
     X(gather_ns, "gather", "S", "TIME", DURATION, "... and nobody else did for this long (250ms)") \
     X(at_end, "at-end", "S", "WHAT", AT_END, "close (default), hold, or exit once all is sent")    \

@@ -244,6 +244,7 @@ static int finish(struct tape_play *play, int status, int64_t began_ns, struct t
     FILE *to = tape_play_notices(play);
     fill_receipt(play, status, began_ns);
     tape_play_tell_left(play);
+    tape_play_tell_apart(play);
     if (play->options->json)
         tape_receipt_print_json(&play->receipt, source, to);
     else

@@ -56,6 +56,7 @@ void tape_play_tell_damages(struct tape_play *play);
 void tape_play_tell_follow(struct tape_play *play); /* what a follower should say as it goes */
 /* Beside the receipt: what a dead recorder left, and an answer without messages. */
 void tape_play_tell_left(struct tape_play *play);
+void tape_play_tell_apart(struct tape_play *play);
 void tape_play_tell_nothing_matched(struct tape_play *play);
 
 /* tape_play_heed_keys(play, now_ns): does what was pressed. */

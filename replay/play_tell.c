@@ -137,3 +137,22 @@ void tape_play_tell_left(struct tape_play *play)
                 left);
     tape_archive_close(archive);
 }
+
+/* Archives to compare of which nothing came twice may be of different days. */
+void tape_play_tell_apart(struct tape_play *play)
+{
+    const struct tape_options *options = play->options;
+    struct tape_source *source = tape_transport_source(play->transport);
+    struct tape_source_share share;
+    int rows = 0;
+    for (; tape_source_share(source, rows, &share); rows++)
+        if (share.late > 0)
+            return;
+    if (options->archives_count < 2 || rows == 0 ||
+        !tape_span_are_apart(options->archives, options->archives_count))
+        return;
+    play->receipt.apart = 1;
+    if (!options->json)
+        fputs("tape-replay: the archives share no time: nothing could be compared\n",
+              tape_play_notices(play));
+}

@@ -64,9 +64,9 @@ static void print_transport(const struct tape_receipt *receipt, FILE *to)
     if (faults->delayed | faults->dropped | faults->duplicated | faults->reordered | faults->cuts)
         fprintf(to,
                 "; faults: %" PRIu64 " delayed, %" PRIu64 " dropped, %" PRIu64
-                " duplicated, %" PRIu64 " reordered, %" PRIu64 " cuts",
+                " duplicated, %" PRIu64 " reordered, %" PRIu64 " cut%s",
                 faults->delayed, faults->dropped, faults->duplicated, faults->reordered,
-                faults->cuts);
+                faults->cuts, faults->cuts == 1 ? "" : "s");
 }
 
 /* The rows of one archive added up. */
@@ -97,11 +97,9 @@ static void print_shares(const struct tape_receipt *receipt, const struct tape_s
         struct tape_source_share sum = sum_of(source, i);
         const char *path = receipt->archives[i];
         tape_timespec_format_duration(late, sum.late_max_ns);
-        fprintf(to,
-                "%s: %" PRIu64 " messages first, %" PRIu64 " later by up to %s, %" PRIu64
-                " missed\n",
+        fprintf(to, "%s: %" PRIu64 " messages first, %" PRIu64 " later%s%s, %" PRIu64 " missed\n",
                 tape_printable_text(name, sizeof name, path, strlen(path)), sum.given, sum.late,
-                late, sum.missed);
+                sum.late > 0 ? " by up to " : "", sum.late > 0 ? late : "", sum.missed);
     }
 }
 
@@ -228,7 +226,8 @@ static void put_transport(cJSON *object, const struct tape_receipt *receipt)
 }
 
 /* What came of each stream in each archive, where duplicates were looked for. */
-static void put_shares(cJSON *object, const struct tape_source *source)
+static void put_shares(cJSON *object, const struct tape_receipt *receipt,
+                       const struct tape_source *source)
 {
     struct tape_source_share share;
     cJSON *list = cJSON_CreateArray();
@@ -252,6 +251,8 @@ static void put_shares(cJSON *object, const struct tape_source *source)
     }
     tape_object_put_count(object, "duplicates_removed", removed);
     cJSON_AddItemToObject(object, "shares", list);
+    if (receipt->apart)
+        cJSON_AddTrueToObject(object, "archives_share_no_time");
 }
 
 int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tape_source *source,
@@ -263,7 +264,7 @@ int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tap
     put_emitted(object, receipt);
     put_pace(object, receipt);
     put_transport(object, receipt);
-    put_shares(object, source);
+    put_shares(object, receipt, source);
     tape_object_put_count(object, "overruns", receipt->overruns);
     tape_object_put_count(object, "blocks_read", receipt->blocks_read);
     tape_object_put_count(object, "damages_total", (uint64_t)tape_source_damages(source));

@@ -42,6 +42,7 @@ struct tape_receipt {
     char digest[TAPE_DIGEST_TEXT_BYTES]; /* "" when it was not asked for */
     int64_t wall_ns, cpu_ns;
     struct tape_transport_state transport; /* as it ended */
+    int apart; /* several archives, compared, that share no time: see tape_span_are_apart */
     uint64_t overruns;
     uint64_t blocks_read; /* and decompressed */
 };

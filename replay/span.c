@@ -4,6 +4,7 @@
 
 #include "format/archive.h"
 #include "replay/catalog.h"
+#include "replay/source.h"
 
 /* 1 and the ends, or 0 when there is no message. */
 static int ask(struct tape_index *index, int64_t *first_ns, int64_t *last_ns)
@@ -57,4 +58,21 @@ int tape_span_read_all(const char *const *paths, int count, int64_t *first_ns, i
         found = 1;
     }
     return 0;
+}
+
+int tape_span_are_apart(const char *const *paths, int count)
+{
+    int64_t first_ns[TAPE_SOURCE_ARCHIVES_MAX], last_ns[TAPE_SOURCE_ARCHIVES_MAX];
+    int found = 0;
+    for (int i = 0; i < count && i < TAPE_SOURCE_ARCHIVES_MAX; i++) {
+        if (tape_span_read(paths[i], &first_ns[found], &last_ns[found], NULL) < 0)
+            return 0;
+        if (first_ns[found] == 0 && last_ns[found] == 0)
+            continue;
+        for (int other = 0; other < found; other++)
+            if (first_ns[found] <= last_ns[other] && first_ns[other] <= last_ns[found])
+                return 0;
+        found++;
+    }
+    return found > 1;
 }

@@ -20,6 +20,10 @@ int tape_span_read(const char *path, int64_t *first_ns, int64_t *last_ns, struct
 int tape_span_read_all(const char *const *paths, int count, int64_t *first_ns, int64_t *last_ns,
                        struct tape_error *error);
 
+/* tape_span_are_apart(paths, count): 1 when at least two have messages and the times of no two
+ * reach into each other. */
+int tape_span_are_apart(const char *const *paths, int count);
+
 #ifdef __cplusplus
 }
 #endif

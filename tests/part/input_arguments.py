@@ -56,8 +56,8 @@ RECORD = [
      'cannot be told (did you mean "btcusdt@aggTrade"?)'),
     ("a btcusdt", 'stream "btcusdt" on binance-usdm: no channel is named (streams are <symbol>@<channel>)'),
     ("a btcusdt@trade btcusdt@trade", 'stream "btcusdt@trade" is named twice'),
-    ("--venue=usd a b@trade", 'unknown venue "usd" (did you mean "usdm"?); known: binance-coinm, binance-spot, '
-     "binance-usdm"),
+    ("--venue=usd a b@trade", 'unknown venue "usd" (did you mean "usdm"?); known: coinm (binance-coinm), '
+     "spot (binance-spot), usdm (binance-usdm)"),
     ("--url=http://h a b@trade", 'URL "http://h": it must begin with wss:// or ws://'),
     ("--url=wss:// a b@trade", 'URL "wss://": the host is missing'),
     ("--url=wss://u:p@h a b@trade", 'URL "wss://u:p@h": user names and passwords are not allowed'),
@@ -151,6 +151,12 @@ def check_help():
         text = replay(*words, wanted=(0,)).out.decode().splitlines()
         expect(len(text) <= 50 and max(map(len, text)) <= 80, "%s: %d lines" % (words, len(text)))
         expect(any(line.startswith("example: tape-replay ") for line in text), "%s has no example" % words)
+    for words in ([], ["ls"], ["play"], ["serve"], ["verify"]):
+        expect_equal(replay("help", *words, wanted=(0,)).out, replay(*words, "--help", wanted=(0,)).out, "help %s" % words)
+    expect_equal(only_line(replay("help", "pley", wanted=(2,)), "tape-replay"), '"pley" is not a command; there are: ls play serve verify', "help pley")
+    for verb, told in (("ls", "tell it as JSON"), ("verify", "tell it as JSON"),
+                       ("play", "the receipt on standard error as JSON"), ("serve", "the receipt on standard error as JSON")):
+        expect("  --json             %s\n" % told in replay(verb, "--help", wanted=(0,)).out.decode(), "--json of %s" % verb)
     expect_equal(replay("--version", wanted=(0,)).out.split()[0], b"tape-replay", "--version")
 
 

@@ -64,6 +64,27 @@ def main(scratch):
     out = rig.call("tape-replay", "play", "--speed", "max", "--format", "hft", "--from", "+200ms", "--to", "-100ms", *archives)[0]
     expect_equal(out, b"".join(o[2] + b"\n" for o in wanted if BEGIN + 200 * MS <= o[0] < wanted[-1][0] - 100 * MS + MS // 2),
                  "a part of it")
+    check_apart(scratch)
+
+
+def check_apart(scratch):
+    """Nothing to compare is told; archives whose times meet are compared, though nothing came twice."""
+    archives = {}
+    for name, begin in (("early", 0), ("late", 10), ("between", 9)):
+        lines = [line(BEGIN + (begin + i) * MS, 100 * begin + i) for i in range(10)]
+        archives[name] = scratch / name
+        rig.call("tape-record", "--import", rig.write_lines(scratch / (name + ".txt"), lines), archives[name])
+    notice = "tape-replay: the archives share no time: nothing could be compared\n"
+    for second, wanted in (("late", 1), ("between", 0)):
+        words = ["tape-replay", "play", "--speed", "max", archives["early"], archives[second]]
+        said = rig.call(*words)[1]
+        expect_equal(said.count(notice), wanted, said)
+        for archive in words[-2:]:
+            expect("%s: 10 messages first, 0 later, 0 missed\n" % archive in said, said)
+        told = json.loads(rig.call(*words, "--json")[1])
+        expect_equal(told.get("archives_share_no_time", False), bool(wanted), "in the receipt: %s" % told)
+    said = rig.call("tape-replay", "play", "--speed", "max", "--duplicates", "keep", archives["early"], archives["late"])[1]
+    expect(notice not in said, said)
 
 
 rig.run_main(main)
