@@ -99,7 +99,8 @@ cJSON *tape_session_state(struct tape_session *session, int64_t now_ns);
 
 /* tape_session_take_receipt(session, now_ns): what it did, once it has ended or nobody will come
  * any more: the object to be deleted by the caller; NULL when it was taken already, or nothing
- * began. tape_session_tell_receipt(): the same as a line for people. Take the line first. */
+ * began. A seek or a loop behind the end goes on: the next receipt counts from there.
+ * tape_session_tell_receipt(): the same as a line for people. Take the line first. */
 cJSON *tape_session_take_receipt(struct tape_session *session, int64_t now_ns);
 void tape_session_tell_receipt(struct tape_session *session, int64_t now_ns, FILE *to);
 

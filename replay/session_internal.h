@@ -21,7 +21,7 @@ struct tape_session_member {
     int64_t stuck_since_ns; /* … unchanged since then; 0: it is not full */
 };
 
-/* What was given since the session began. */
+/* What was given since the session began, or since the receipt before. */
 struct tape_session_totals {
     uint64_t messages; /* that at least one member was sent */
     uint64_t frames, bytes;

@@ -33,11 +33,22 @@ static void put_totals(cJSON *object, const struct tape_session *session)
     tape_object_put_count(object, "sent_away", totals->sent_away);
 }
 
+/* Time stands still, though nobody paused it. */
+static int waits_for_clients(const struct tape_session *session, int64_t now_ns)
+{
+    struct tape_transport_state state;
+    tape_transport_read_state(session->transport, now_ns, &state);
+    return session->members_count == 0 && !session->ended &&
+           state.phase == TAPE_TRANSPORT_PHASE_PLAYING;
+}
+
 cJSON *tape_session_state(struct tape_session *session, int64_t now_ns)
 {
     cJSON *object = tape_control_state(session->name, session->transport, now_ns);
     if (!object)
         return NULL;
+    if (waits_for_clients(session, now_ns))
+        cJSON_ReplaceItemInObject(object, "phase", cJSON_CreateString("waiting"));
     put_totals(object, session);
     put_damages(object, session);
     return object;
@@ -48,9 +59,10 @@ static const char *end_word(const struct tape_session *session)
     return session->failed ? "failure" : session->ended ? "archive" : "left";
 }
 
+/* Nobody there since the receipt before: nothing either. */
 static int has_nothing_to_tell(const struct tape_session *session)
 {
-    return !session->begun || session->told;
+    return !session->begun || session->told || session->totals.clients == 0;
 }
 
 static int64_t wall_of(const struct tape_session *session, int64_t now_ns)
@@ -108,11 +120,12 @@ void tape_session_tell_receipt(struct tape_session *session, int64_t now_ns, FIL
             totals->clients_most == 1 ? "" : "s", wall);
     tell_lateness(&state, to);
     if (totals->cuts > 0)
-        fprintf(to, "; %" PRIu64 " cut", totals->cuts);
+        fprintf(to, "; %" PRIu64 " cut%s", totals->cuts, totals->cuts == 1 ? "" : "s");
     if (totals->sent_away > 0)
         fprintf(to, "; %" PRIu64 " sent away", totals->sent_away);
     if (tape_session_damages(session) > 0)
-        fprintf(to, "; %d damaged places passed over", tape_session_damages(session));
+        fprintf(to, "; %d damaged place%s passed over", tape_session_damages(session),
+                tape_session_damages(session) == 1 ? "" : "s");
     if (!session->ended)
         fputs("; ended early: nobody is there any more", to);
     fputc('\n', to);

@@ -126,14 +126,18 @@ static int was_fed_by(const struct tape_session_member *member, uint64_t origin)
 static void cut(struct tape_session *session, const struct tape_transport_item *item)
 {
     uint64_t origin = tape_session_origin(item->message.archive, item->connection);
+    int last = 0;
     tape_session_views_flush(session->views);
     tape_server_flush(session->options.server);
     for (int i = session->members_count - 1; i >= 0; i--) {
         if (i >= session->members_count || !was_fed_by(session->members[i], origin))
             continue;
         session->totals.cuts++;
+        last = session->members_count == 1;
         tape_session_send_away(session->members[i], item->close_code, "");
     }
+    if (last && !session->options.alone)
+        tape_session_tell(session, "its last client was cut; waits for the next");
 }
 
 static int deliver(struct tape_session *session, const struct tape_message *message,
@@ -265,6 +269,21 @@ int tape_session_run(struct tape_session *session, int64_t now_ns, int64_t *unti
     return status;
 }
 
+/* Behind an end whose receipt was told: the next one counts from here. */
+static int go_on(struct tape_session *session, int64_t now_ns, struct tape_error *error)
+{
+    session->ended = 0;
+    if (!session->told)
+        return 0;
+    session->told = 0;
+    session->began_ns = now_ns;
+    session->totals = (struct tape_session_totals){
+        .clients = (uint64_t)session->connected,
+        .clients_most = (uint64_t)session->connected,
+    };
+    return session->options.digest ? tape_session_begin_digest(session, error) : 0;
+}
+
 int tape_session_command(struct tape_session *session, const char *text, size_t bytes,
                          int64_t now_ns, struct tape_error *error)
 {
@@ -272,12 +291,9 @@ int tape_session_command(struct tape_session *session, const char *text, size_t 
     int status = tape_control_run(session->transport, text, bytes, now_ns, error);
     if (status < 0)
         return status;
-    session->stepping = -1;
-    if (tape_control_parse(text, bytes, &request, error) == 0 &&
-        (request.kind == TAPE_TRANSPORT_STEP_FRAME || request.kind == TAPE_TRANSPORT_STEP_TIME))
-        session->stepping = request.kind;
-    if (session->ended &&
-        !session->failed) /* a seek or a loop begins it anew; else it ends again */
-        session->ended = 0;
-    return 0;
+    int kind = tape_control_parse(text, bytes, &request, error) == 0 ? request.kind : -1;
+    int steps = kind == TAPE_TRANSPORT_STEP_FRAME || kind == TAPE_TRANSPORT_STEP_TIME;
+    session->stepping = steps ? kind : -1;
+    int moves = kind == TAPE_TRANSPORT_SEEK || kind == TAPE_TRANSPORT_LOOP;
+    return session->ended && !session->failed && moves ? go_on(session, now_ns, error) : 0;
 }

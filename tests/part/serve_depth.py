@@ -119,6 +119,8 @@ def check(scratch, venue, path):
         found = follow_procedure(client, server, path, venue, 1000)
         expect_equal(found.last, final.last, "the last id")
         expect_equal(found.levels(None), final.levels(None), "the book in the end")
+        status, answer = server.http(path + "?symbol=BTCUSDT&limit=1000")
+        expect_equal((status, answer["msg"]), (503, "its connection ended, and no update has come since"), "after the end")
         for query, status, code in (("", 400, -1102), ("symbol=", 400, -1102), ("symbol=BTCUSDT&limit=0", 400, -1130),
                                     ("symbol=BTCUSDT&limit=5001", 400, -1130), ("symbol=XUSDT", 503, -1000),
                                     ("symbol=BTCUSDT&limit=x", 400, -1130),

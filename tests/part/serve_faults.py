@@ -92,7 +92,12 @@ def recorded_ends(archive):
                 expect_equal(found, [payload(number, i).decode() for i in range(COUNT)],
                              "messages of connection %d at speed %s" % (number, speed))
                 expect_equal(ended, code, "the end of connection %d (%s) at speed %s" % (number, causes[number - 1], speed))
-            server.wait()
+                if number < len(ENDS):
+                    expect_equal(server.control()["phase"], "waiting", "nobody is there")
+            lines = server.wait().splitlines()
+            expect_equal(lines.count("tape-replay: session main: its last client was cut; waits for the next"),
+                         len(ENDS) - 1, "each wait is told: %r" % lines)
+            expect("; %d cuts" % (len(ENDS) - 1) in lines[-1], "the receipt counts: " + lines[-1])
     with served.Server("--speed", "max", "--unrouted", "--at-end", "exit", archive) as server:
         found, ended = asyncio.run(listen(url_of(server)))
         expect_equal((len(found), ended), (COUNT * len(ENDS), 1000), "without --faults one connection has it all")

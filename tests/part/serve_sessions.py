@@ -145,7 +145,7 @@ def late(archive, lines):
         server.control(do="speed", speed="max")
         one.close(), two.close()
         server.wait_state(lambda state: state["clients"] == 0, "nobody")
-        server.control(do="resume")
+        expect_equal(server.control(do="resume")["phase"], "waiting", "nobody: nothing moves")
         expect_equal(server.control()["sent_messages"], 4, "nothing is sent to nobody")
         three = served.Client(server, "/public/stream?streams=" + TRADES)
         expect(three.messages() == wanted[4:], "the third gets the rest")
