@@ -42,7 +42,7 @@ def refusals(scratch, archive, lines):
          'key file "%s": No such file or directory' % (scratch / "nokey.pem"))
     says(["--control", "127.0.0.1:0", archive], 2,
          "serve has no option --control*")
-    says(["--venue", "spotty", archive], 2, "unknown venue \"spotty\"; known: binance-coinm, binance-spot, binance-usdm")
+    says(["--venue", "spotty", archive], 2, "unknown venue \"spotty\"; known: coinm (binance-coinm), spot (binance-spot), usdm (binance-usdm)")
     says(["--follow", archive, archive], 2, "--follow goes with one archive")
     says(["--from", times[-1] + 1, archive], 2, "from is after the last message, *")
     says(["--to", times[0], archive], 2, "to is not after the first message, *")
