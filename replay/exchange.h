@@ -106,6 +106,11 @@ struct tape_exchange_wishes {
 int tape_exchange_read_wishes(const char *query, struct tape_exchange_wishes *wishes,
                               struct tape_error *error);
 
+/* tape_exchange_next_key(query, to, room, ours): the next parameter's name as it is written, cut to
+ * the room; *ours is 1 where it is one of ours, 0 where it is the venue's, -1 where it is nobody's.
+ * What is behind it, or NULL when there is none. */
+const char *tape_exchange_next_key(const char *query, char *to, size_t room, int *ours);
+
 /* tape_exchange_query(query, key, to, room): the value of a parameter, percent-decoded, '+' kept as
  * it is: its length, -1 when it is not there, TAPE_LIMIT when it does not fit, TAPE_USAGE when it
  * is badly encoded or holds a NUL. */

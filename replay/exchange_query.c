@@ -126,6 +126,27 @@ static int read_wish(enum wish wish, const char *text, struct tape_exchange_wish
     return 0;
 }
 
+const char *tape_exchange_next_key(const char *query, char *to, size_t room, int *ours)
+{
+    static const char *const keys[] = {
+#define KEY(name, key) key,
+        TAPE_EXCHANGE_WISH_TABLE(KEY)
+#undef KEY
+    };
+    while (*query == '&')
+        query++;
+    if (!*query)
+        return NULL;
+    size_t bytes = strcspn(query, "=&"), kept = bytes < room ? bytes : room - 1;
+    memcpy(to, query, kept);
+    to[kept] = '\0';
+    *ours = strcmp(to, "streams") == 0 ? 0 : -1;
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+        if (strcmp(to, keys[i]) == 0)
+            *ours = 1;
+    return query + strcspn(query, "&");
+}
+
 int tape_exchange_read_wishes(const char *query, struct tape_exchange_wishes *wishes,
                               struct tape_error *error)
 {

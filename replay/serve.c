@@ -113,8 +113,10 @@ struct tape_session *tape_serve_open_session(struct tape_serve *serve,
     if (make_room(serve, error) < 0)
         return NULL;
     struct tape_session *session = tape_session_open(options, error);
-    if (session)
+    if (session) {
         serve->sessions[serve->sessions_count++] = session;
+        serve->opened++;
+    }
     return session;
 }
 

@@ -5,10 +5,33 @@
 #include "replay/control.h"
 #include "replay/control_http.h"
 #include "replay/pace.h"
+#include "replay/printable.h"
 #include "replay/serve_internal.h"
 
-static void refuse(struct tape_peer *peer, int http, const struct tape_error *error)
+enum { KEY_BYTES = 64, REFUSALS_MAX = 20 };
+#define REFUSALS_NS 60000000000ll /* in which so many are told at most */
+
+static void tell_refusal(struct tape_serve *serve, int http, const char *words)
 {
+    char shown[1400];
+    int64_t now_ns = tape_pace_now();
+    if (serve->refusals == 0 || now_ns - serve->refusals_ns >= REFUSALS_NS) {
+        serve->refusals = 0;
+        serve->refusals_ns = now_ns;
+    }
+    if (serve->refusals == REFUSALS_MAX)
+        return;
+    serve->refusals++;
+    fprintf(serve->notices, "tape-replay: a client is refused with %d: %s%s\n", http,
+            tape_printable_text(shown, sizeof shown, words, strlen(words)),
+            serve->refusals == REFUSALS_MAX ? " (more in this minute are not told)" : "");
+    fflush(serve->notices);
+}
+
+static void refuse(struct tape_serve *serve, struct tape_peer *peer, int http,
+                   const struct tape_error *error)
+{
+    tell_refusal(serve, http, error->text);
     tape_control_answer(peer, http, tape_control_error(error));
 }
 
@@ -85,18 +108,39 @@ static int http_of(int status)
     return status == TAPE_USAGE ? 400 : status == TAPE_LIMIT ? 503 : 500;
 }
 
-static void enter(struct tape_serve *serve, struct tape_peer *peer,
-                  struct tape_exchange_client *client, const struct tape_exchange_wishes *wishes)
+/* What of the query does nothing: a slip of the pen would go unseen. */
+static void note_query(struct tape_session *session, const char *query, int first)
 {
+    char key[KEY_BYTES], note[2 * KEY_BYTES + 80];
+    int ours;
+    while ((query = tape_exchange_next_key(query, key, sizeof key, &ours))) {
+        int joins = strcmp(key, "session") == 0 || strcmp(key, "state") == 0;
+        if (ours < 0)
+            snprintf(note, sizeof note, "\"%s\" in a client's URL is not known and ignored", key);
+        else if (ours > 0 && !first && !joins)
+            snprintf(note, sizeof note,
+                     "%s= in a client's URL is ignored: the session is there already", key);
+        else
+            continue;
+        tape_session_note(session, note);
+    }
+}
+
+static void enter(struct tape_serve *serve, struct tape_peer *peer,
+                  struct tape_exchange_client *client, const struct tape_exchange_wishes *wishes,
+                  const char *query)
+{
+    unsigned opened = serve->opened;
     struct tape_error error = {0};
     int64_t now_ns = tape_pace_now();
     struct tape_session *session = choose_session(serve, wishes, &error);
     struct tape_session_member *member =
         session ? tape_session_join(session, peer, client, wishes->state, now_ns, &error) : NULL;
     if (!member) {
-        refuse(peer, http_of(error.status), &error);
+        refuse(serve, peer, http_of(error.status), &error);
         return;
     }
+    note_query(session, query, serve->opened != opened);
     tape_peer_accept(peer, member);
     tape_session_welcome(member, now_ns);
 }
@@ -110,13 +154,13 @@ static void upgrade(struct tape_serve *serve, struct tape_peer *peer,
     int status =
         tape_exchange_open(&client, &serve->exchange, request->path, request->query, &error);
     if (status < 0)
-        refuse(peer, status == TAPE_USAGE ? (client.root ? 400 : 404) : 400, &error);
+        refuse(serve, peer, status == TAPE_USAGE ? (client.root ? 400 : 404) : 400, &error);
     else if (!may_watch(serve, request, &error))
-        refuse(peer, 403, &error);
+        refuse(serve, peer, 403, &error);
     else if (tape_exchange_read_wishes(request->query, &wishes, &error) < 0)
-        refuse(peer, 400, &error);
+        refuse(serve, peer, 400, &error);
     else
-        enter(serve, peer, &client, &wishes);
+        enter(serve, peer, &client, &wishes, request->query);
     tape_exchange_close(&client);
 }
 

@@ -25,9 +25,12 @@ struct tape_serve {
     struct tape_session_options main; /* what the command line makes of a session */
     struct tape_session *sessions[TAPE_SERVE_SESSIONS_MAX];
     int sessions_count;
+    unsigned opened;   /* sessions so far */
     unsigned privates; /* how many there were: their names */
     int spanned;
     int64_t first_ns, last_ns;
+    int64_t refusals_ns; /* when the first of those was that are counted in … */
+    int refusals;        /* … and told */
     int receipt_fd;
     int over;                  /* the first session has ended and its clients are gone */
     int damaged;               /* a session passed over damage */

@@ -264,6 +264,22 @@ void tape_session_tell(const struct tape_session *session, const char *format, .
     fflush(session->options.notices);
 }
 
+void tape_session_note(struct tape_session *session, const char *text)
+{
+    uint64_t hash = 14695981039346656037u;
+    for (const char *at = text; *at; at++)
+        hash = (hash ^ (unsigned char)*at) * 1099511628211u;
+    for (int i = 0; i < session->notes_count; i++)
+        if (session->notes[i] == hash)
+            return;
+    if (session->notes_count == TAPE_SESSION_NOTES_MAX)
+        return;
+    session->notes[session->notes_count++] = hash;
+    tape_session_tell(
+        session, "%s%s", text,
+        session->notes_count == TAPE_SESSION_NOTES_MAX ? " (more of this kind is not told)" : "");
+}
+
 void tape_session_tell_damages(struct tape_session *session)
 {
     struct tape_source_damage damage;

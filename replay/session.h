@@ -88,6 +88,10 @@ int tape_session_members(const struct tape_session *session); /* connected ones 
 /* tape_session_damages(session): places passed over since it was opened. */
 int tape_session_damages(const struct tape_session *session);
 
+/* tape_session_note(session, text): a line among the notices, once a session; 64 of them at most.
+ */
+void tape_session_note(struct tape_session *session, const char *text);
+
 /* tape_session_depth(session, symbol, limit, answer, error): appends the book as the venue's REST
  * would have answered at the session's replay time. TAPE_MISSING when it cannot be known, with the
  * cause. */

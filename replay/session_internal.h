@@ -7,7 +7,7 @@
 #include "replay/session_views.h"
 #include "replay/source_books.h"
 
-enum { TAPE_SESSION_DIGEST_BYTES = 256 << 10 };
+enum { TAPE_SESSION_DIGEST_BYTES = 256 << 10, TAPE_SESSION_NOTES_MAX = 64 };
 
 /* One client. Invariants: view is NULL unless it is seated; seated: it is in the session's list and
  * is given messages; one that was sent away is not, until its peer is gone. */
@@ -47,6 +47,8 @@ struct tape_session {
     int stepping;  /* a step that nobody has seen anything of yet: its kind; -1: none */
     int64_t began_ns, ended_ns, blocked_since_ns;
     int damages_told;
+    uint64_t notes[TAPE_SESSION_NOTES_MAX]; /* hashes of those told */
+    int notes_count;
     struct tape_session_totals totals;
     struct tape_digest *digest;
     uint8_t *digest_bytes[2];

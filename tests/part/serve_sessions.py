@@ -3,6 +3,7 @@
 named ones by the URL, who joins later, who comes after the end, and bounds."""
 import json
 import pathlib
+import re
 import sys
 import threading
 
@@ -106,6 +107,8 @@ def private(archive, lines):
             refused = served.Client(server, "/ws/a@trade?" + query)
             expect_equal(refused.status, 400, query)
             expect(words in refused.body()["error"], "%s: %r" % (query, refused.data))
+            expect_equal(server.wait_for(r"refused .*" + re.escape(words)),
+                         "tape-replay: a client is refused with 400: " + refused.body()["error"], "the server's words")
         expect_equal(served.Client(server, "/nowhere").status, 404, "unknown path")
 
 
@@ -126,6 +129,24 @@ def named(archive, lines):
         two = served.Client(server, "/public/stream?streams=%s&session=mine" % TRADES)
         expect(again.messages() == served.payloads(lines, [TRADES]), "after its end it begins anew")
         two.close()
+
+
+def ignored(archive):
+    """What of a URL does nothing is told, once a session."""
+    with served.Server("--paused", archive) as server:
+        for query in ("sped=5", "sped=6&speed=3&session=main&x%1b[2J", "session=main&speed=4&clients=2&from=+1s&sped",
+                      "streams=a@trade&state=1&session=mine&speed=2", "session=mine&state=1"):
+            expect_equal(served.Client(server, "/ws/a@trade?" + query).status, 101, query)
+        for _ in range(30):
+            served.Client(server, "/ws/a@trade?speed=fast")
+        said = [line for line in server.stop().splitlines() if "ignored" in line or "refused" in line]
+        expect_equal(said[:5], ["tape-replay: session main: " + words for words in (
+            '"sped" in a client\'s URL is not known and ignored',
+            "speed= in a client's URL is ignored: the session is there already",
+            '"x%1b[2J" in a client\'s URL is not known and ignored',
+            "clients= in a client's URL is ignored: the session is there already",
+            "from= in a client's URL is ignored: the session is there already")], "notes")
+        expect_equal((len(said), said[-1].count("(more in this minute are not told)")), (25, 1), "refusals told")
 
 
 def late(archive, lines):
@@ -194,6 +215,7 @@ def main(scratch):
     many(archive, lines)
     private(archive, lines)
     named(archive, lines)
+    ignored(archive)
     late(archive, lines)
     subscriptions(archive, lines)
     bounds(archive)
