@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <poll.h>
+#include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +12,7 @@
 #include <zstd.h>
 
 #include "format/event.h"
+#include "format/index.h"
 #include "format/utf8.h"
 #include "format/ws.h"
 #include "record/clock.h"
@@ -334,6 +336,25 @@ static int import_payload(struct import *import, int64_t ns, const char *payload
     return 0;
 }
 
+/* Told by the index, which the store has brought up to date; where it cannot be asked: 0. Its own
+ * connection is not in it yet. */
+static int was_imported(const struct import *import, int64_t ns)
+{
+    static const char sql[] = "SELECT 1 FROM connection WHERE substr(url, 1, 7) = 'import:'"
+                              " AND messages > 0 AND ?1 BETWEEN first_ns AND last_ns";
+    sqlite3_stmt *statement = NULL;
+    struct tape_index *index = tape_index_open_beside(tape_store_archive(import->store), NULL);
+    int found = 0;
+    if (index == NULL)
+        return 0;
+    if (sqlite3_prepare_v2(tape_index_handle(index), sql, -1, &statement, NULL) == SQLITE_OK &&
+        sqlite3_bind_int64(statement, 1, ns) == SQLITE_OK)
+        found = sqlite3_step(statement) == SQLITE_ROW;
+    sqlite3_finalize(statement);
+    tape_index_close(index);
+    return found;
+}
+
 static void open_connection(struct import *import, int64_t ns)
 {
     char body[2048], url[1024];
@@ -379,8 +400,10 @@ static int import_line(struct import *import, const char *line, size_t bytes,
         return wrong_line(import, "its payload is longer than 16 MiB", error);
     if (bytes - used - 1 + TAPE_WS_HEADER_MAX_BYTES > tape_store_record_limit(import->store))
         return wrong_line(import, "it is longer than half of the ring (--ring)", error);
-    if (import->connection == 0)
+    if (import->connection == 0) {
+        import->report->again = was_imported(import, ns);
         open_connection(import, ns);
+    }
     return import_payload(import, ns, line + used + 1, bytes - used - 1, error);
 }
 

@@ -16,6 +16,7 @@ struct tape_import_options {
 
 struct tape_import_report {
     uint64_t lines, payload_bytes;
+    int again; /* the first line's time lies within an import that the archive held before */
 };
 
 /*

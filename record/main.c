@@ -461,6 +461,9 @@ static int import_into_store(struct run *run, struct import_thread *thread,
     if (!stopped)
         allow_end_at_once(run);
     *error = thread->error;
+    if (thread->report.again)
+        say_warning(&run->progress, "lines of that time were imported before: these are appended; "
+                                    "play --duplicates remove gives each once");
     return close_store(run, stopped ? "signal" : error->status < 0 ? "error" : "end", error);
 }
 

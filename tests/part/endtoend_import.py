@@ -51,6 +51,23 @@ def packed_too(archive, lines):
     rig.verify(archive)
 
 
+AGAIN = ("lines of that time were imported before: these are appended; play --duplicates remove "
+         "gives each once")
+
+
+def check_again(scratch):
+    """Only lines that begin within an earlier import are told of; without duplicates each is played once."""
+    archive = scratch / "again"
+    day = [b'%d {"stream":"btcusdt@trade","data":{"e":"trade","E":%d,"s":"BTCUSDT","t":%d,"p":"1","q":"1"}}'
+           % (10**18 + i * 10**6, 10**12 + i, i) for i in range(30)]
+    for lines, wanted in ((day[10:20], 0), (day[20:], 0), (day[:10], 0), (day[19:], 1), (day[10:20], 1)):
+        (scratch / "part").write_bytes(b"".join(l + b"\n" for l in lines))
+        _, said = rig.call("tape-record", "--import", scratch / "part", archive)
+        expect_equal(said.count(AGAIN), wanted, "the part from %r: %s" % (lines[0][:19], said))
+    once = rig.play(archive, "--format", "hft", "--duplicates", "remove").splitlines()
+    expect_equal(sorted(once), day, "each once")
+
+
 def main(scratch):
     odd = b"".join(line + b"\n" for line in ODD)
     second_opinion(round_trip(scratch, "odd", odd), odd)
@@ -64,8 +81,10 @@ def main(scratch):
     rig.call("tape-record", "--import", sample, scratch / "zst")
     expect(rig.play(scratch / "zst", "--format", "hft") == lines, "from a .zst")
     (scratch / "plain").write_bytes(lines)
-    rig.call("tape-record", "--import", scratch / "plain", scratch / "zst")
+    _, said = rig.call("tape-record", "--import", scratch / "plain", scratch / "zst")
     expect(rig.play(scratch / "zst", "--format", "hft") == lines + lines, "twice into one archive")
+    expect_equal(said.count(AGAIN), 1, "told that they were imported before: " + said)
+    check_again(scratch)
     rig.verify(scratch / "zst")
     (scratch / "day.gz").write_bytes(gzip.compress(lines))
     zcat = "zcat '%s' | '%s' --import - '%s'" % (scratch / "day.gz", rig.BUILD / "tape-record", scratch / "gz")
