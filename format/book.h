@@ -14,7 +14,8 @@ extern "C" {
 
 /* TAPE_BOOK_STATE(name, word, meaning) */
 #define TAPE_BOOK_STATE_TABLE(X)                                                                   \
-    X(UNKNOWN, "unknown", "no snapshot yet: diffs alone do not make a book")                       \
+    X(UNKNOWN, "unknown",                                                                          \
+      "no snapshot was recorded before this time: diffs alone do not make a book")                 \
     X(WAITING, "waiting", "a snapshot is there, and the diff that follows on it is not yet")       \
     X(KNOWN, "known", "every update since the snapshot was applied, none is missing")              \
     X(BROKEN, "broken", "updates are missing: the book is empty until the next snapshot")

@@ -276,7 +276,7 @@ def no_book(scratch, program):
     """What never quoted says why."""
     for name, lines, words in (
             ("diffs", rig.generate("--symbols", "btcusdt", "--streams", "depth@100ms", "--count", 50),
-             "btcusdt: no book was ever known: no snapshot yet"),
+             "btcusdt: no book was ever known: no snapshot was recorded before this time"),
             ("trades", rig.generate("--symbols", "btcusdt", "--streams", "trade", "--count", 50),
              "btcusdt: no book was ever known: no depth stream came"),
             ("other", [b"1795334400000000000 {}"], "no book was ever known: no stream with a symbol came")):
