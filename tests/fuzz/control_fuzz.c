@@ -31,7 +31,7 @@ static void check_request(const struct tape_control_request *request)
 /* The text is cut in three at its newlines: host, origin, path. */
 static void check_ask(char *text)
 {
-    char *parts[3] = {text, "", ""}, session[TAPE_CONTROL_SESSION_BYTES];
+    char none[] = "", *parts[3] = {text, none, none}, session[TAPE_CONTROL_SESSION_BYTES];
     struct tape_error error;
     int http;
     for (int i = 1; i < 3; i++) {
