@@ -117,6 +117,14 @@ int tape_exchange_routed(const struct tape_exchange *exchange, const char *root,
     return *root == '\0' && route == tape_venue_unrouted(venue);
 }
 
+size_t tape_exchange_root(const struct tape_exchange *exchange, const char *name, size_t bytes,
+                          const char **root)
+{
+    int route = exchange->venue ? tape_venue_find_route(exchange->venue, name, bytes) : -1;
+    *root = route < 0 ? "" : tape_venue_route_path(exchange->venue, route);
+    return root_bytes(*root);
+}
+
 /* The venue's own spelling of the root, or NULL where it has none such. */
 static const char *known_root(const struct tape_exchange *exchange, const char *path, size_t bytes)
 {

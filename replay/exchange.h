@@ -76,6 +76,11 @@ int tape_exchange_drop(struct tape_exchange_client *client, const char *name, si
 int tape_exchange_routed(const struct tape_exchange *exchange, const char *root, const char *name,
                          size_t bytes);
 
+/* tape_exchange_root(exchange, name, bytes, root): the path's route part that the venue sends that
+ * stream below: its bytes; 0 where there is none. */
+size_t tape_exchange_root(const struct tape_exchange *exchange, const char *name, size_t bytes,
+                          const char **root);
+
 /* tape_exchange_derive(payload, bytes, to): the stream that a message without a wrapper is of, by
  * its symbol and kind; the bytes of its name, 0 where several streams look alike. */
 size_t tape_exchange_derive(const char *payload, size_t bytes,

@@ -173,6 +173,7 @@ static int describe_main(struct tape_serve *serve, struct tape_error *error)
         .at_end = options->at_end,
         .digest = options->digest,
         .notices = serve->notices,
+        .streams = &serve->streams,
         .server = serve->server,
     };
     return tape_serve_resolve(serve, options->from.given ? &options->from.time : NULL,
@@ -271,6 +272,7 @@ static void close_serve(struct tape_serve *serve)
     if (serve->receipt_fd >= 0)
         close(serve->receipt_fd);
     tape_faults_free(serve->faults);
+    tape_session_streams_free(&serve->streams);
     tape_venue_free(serve->venue);
 }
 

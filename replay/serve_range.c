@@ -22,7 +22,8 @@ static void ask_venue(struct tape_index *index, char *to, size_t room)
     sqlite3_finalize(statement);
 }
 
-static int read_venue(const char *path, char *to, size_t room, struct tape_error *error)
+static int read_index(struct tape_serve *serve, const char *path, char *to, size_t room,
+                      struct tape_error *error)
 {
     struct tape_catalog catalog;
     struct tape_archive *archive = tape_archive_open(path, error);
@@ -30,7 +31,9 @@ static int read_venue(const char *path, char *to, size_t room, struct tape_error
         return error->status;
     int status = tape_catalog_open(&catalog, archive, error);
     if (status == 0) {
-        ask_venue(catalog.index, to, room);
+        if (!serve->venue && !*to)
+            ask_venue(catalog.index, to, room);
+        tape_session_streams_add(&serve->streams, catalog.index);
         tape_catalog_close(&catalog);
     }
     tape_archive_close(archive);
@@ -46,11 +49,13 @@ int tape_serve_load_venue(struct tape_serve *serve, struct tape_error *error)
         if (!serve->venue)
             return error->status;
     }
-    for (int i = 0; i < options->archives_count && !serve->venue && !*name; i++) {
-        int status = read_venue(options->archives[i], name, sizeof name, error);
-        if (status < 0)
+    for (int i = 0; i < options->archives_count; i++) {
+        int status = read_index(serve, options->archives[i], name, sizeof name, error);
+        if (status < 0 && !serve->venue && !*name)
             return status;
+        serve->streams.unknown |= status < 0;
     }
+    serve->streams.complete = !options->follow;
     if (*name)
         serve->venue = tape_venue_load(name, NULL);
     serve->exchange = (struct tape_exchange){serve->venue, options->unrouted};

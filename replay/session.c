@@ -10,6 +10,8 @@
 #include "replay/session_internal.h"
 #include "replay/status_word.h"
 
+enum { MISSING_MAX = 8, MISSING_ALL_MAX = 1000 }; /* streams that are told, of a client, of all */
+
 /* ---- a session ---- */
 
 /* What can be sent; all else is as if it were not there. */
@@ -210,9 +212,43 @@ static void give_books(struct tape_session_member *member, size_t from)
         tape_session_tell(member->session, "no books for a client: %s", error.text);
 }
 
+/* What a client asked for, from the ${from}th on, and will never get. */
+static void note_missing(struct tape_session_member *member, size_t from)
+{
+    static const struct tape_session_streams none;
+    const struct tape_exchange_client *client = &member->client;
+    struct tape_session *session = member->session;
+    const struct tape_session_streams *streams =
+        session->options.streams ? session->options.streams : &none;
+    for (size_t i = from;
+         i < client->count && member->missing < MISSING_MAX && session->missing < MISSING_ALL_MAX;
+         i++) {
+        const struct tape_exchange_name *name = &client->names[i];
+        int bytes = (int)name->bytes;
+        const char *near, *root;
+        if (tape_session_streams_lack(streams, name->text, name->bytes, &near)) {
+            tape_session_tell(session, "client asked for \"%.*s\": not in this archive%s%.*s%s",
+                              bytes, name->text, near ? " (did you mean " : "", bytes,
+                              near ? near : "", near ? "?)" : "");
+        } else if (!name->sent) {
+            int known = (int)tape_exchange_root(client->exchange, name->text, name->bytes, &root);
+            tape_session_tell(session,
+                              "client asked for \"%.*s\": a stream of %.*s: nothing is sent on "
+                              "%s/%s (--unrouted)",
+                              bytes, name->text, known, root, client->root,
+                              client->combined ? "stream" : "ws");
+        } else {
+            continue;
+        }
+        member->missing++;
+        session->missing++;
+    }
+}
+
 void tape_session_welcome(struct tape_session_member *member, int64_t now_ns)
 {
     member->session->changed_ns = now_ns;
+    note_missing(member, 0);
     give_books(member, 0);
 }
 
@@ -242,6 +278,7 @@ void tape_session_request(struct tape_session_member *member, const char *text, 
     free(answer.bytes);
     if (changed > 0) {
         member->session->changed_ns = now_ns;
+        note_missing(member, before);
         give_books(member, before);
     } else if (changed < 0) {
         tape_session_tell(member->session, "a client is closed: %s", error.text);

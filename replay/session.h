@@ -11,6 +11,7 @@
 #include "format/growing.h"
 #include "replay/exchange.h"
 #include "replay/server.h"
+#include "replay/session_streams.h"
 #include "replay/transport.h"
 
 #ifdef __cplusplus
@@ -37,6 +38,7 @@ struct tape_session_options {
     int alone;         /* 1: of one connection, and over with it */
     int digest;        /* 1: SHA-256 of what was given, as it was recorded */
     FILE *notices;     /* what is worth knowing on the way */
+    const struct tape_session_streams *streams; /* of the archives; NULL: not known */
     struct tape_server *server;
 };
 

@@ -17,6 +17,7 @@ struct tape_session_member {
     struct tape_exchange_client client;
     struct tape_session_view *view;
     int seated, state;
+    int missing;            /* streams told that it will never get */
     size_t seen_queued;     /* while it is full: what its queue held … */
     int64_t stuck_since_ns; /* … unchanged since then; 0: it is not full */
 };
@@ -49,6 +50,7 @@ struct tape_session {
     int damages_told;
     uint64_t notes[TAPE_SESSION_NOTES_MAX]; /* hashes of those told */
     int notes_count;
+    int missing; /* streams told that clients will never get */
     struct tape_session_totals totals;
     struct tape_digest *digest;
     uint8_t *digest_bytes[2];

@@ -149,6 +149,27 @@ def ignored(archive):
         expect_equal((len(said), said[-1].count("(more in this minute are not told)")), (25, 1), "refusals told")
 
 
+def missing(archive):
+    """Streams that a client will never get are told, a few a client."""
+    with served.Server("--paused", archive) as server:
+        served.Client(server, "/ws/BTCUSDT@trade/btcusdt@trade/btcusdt@aggTrade/nobody@trade")
+        one = served.Client(server, "/market/stream")
+        one.ask(method="SUBSCRIBE", params=["btcusdt@aggTrade"], id=1)
+        one.ask(method="SUBSCRIBE", params=[TRADES, "x@%d" % 0], id=2)
+        one.ask(method="SUBSCRIBE", params=["y\u202e@%d" % i for i in range(50)], id=2)
+        said = [line.partition(" client ")[2] for line in server.stop().splitlines() if "client asked for" in line]
+        expect_equal(said[:5], ['asked for "BTCUSDT@trade": not in this archive (did you mean btcusdt@trade?)',
+                                'asked for "btcusdt@aggTrade": a stream of /market: nothing is sent on /ws (--unrouted)',
+                                'asked for "nobody@trade": not in this archive',
+                                'asked for "btcusdt@trade": a stream of /public: nothing is sent on /market/stream '
+                                '(--unrouted)', 'asked for "x@0": not in this archive'], "what is told")
+        expect_equal((len(said), said[5]), (11, 'asked for "y\\xe2\\x80\\xae@0": not in this archive'), "no more of one")
+    with served.Server("--paused", "--unrouted", archive) as server:
+        expect_equal(served.Client(server, "/ws/btcusdt@aggTrade").status, 101, "unrouted")
+        server.control()
+        expect("asked for" not in server.stop(), "all is sent")
+
+
 def late(archive, lines):
     """Who joins later stands where the session stands; without anybody it waits."""
     wanted = served.payloads(lines, [TRADES])
@@ -216,6 +237,7 @@ def main(scratch):
     private(archive, lines)
     named(archive, lines)
     ignored(archive)
+    missing(archive)
     late(archive, lines)
     subscriptions(archive, lines)
     bounds(archive)
