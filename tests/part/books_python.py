@@ -1,7 +1,9 @@
 #!/usr/bin/env python3
 """Books as of any time: what the library rebuilds from a recording with --snapshots is, before and after each
 message, snapshot and end of a connection, what a second implementation makes of the same records, read by
-the stand-alone reader. The recording has losses, a book that is late, connections that break."""
+the stand-alone reader. The recording has losses, a book that is late, connections that break.
+
+(plain build only: Python cannot load a library that brings a sanitizer.)"""
 import concurrent.futures
 import ctypes
 import decimal

@@ -164,7 +164,8 @@ def ask(path, *words, wanted=0):
     out, said = rig.call("tape-replay", "play", "--json", *speed, *words, path, wanted=wanted)
     receipt = json.loads(said.splitlines()[-1])
     blocks = receipt.pop("blocks_read")
-    for key in ("archive", "wall_ns", "cpu_ns", "lateness", "drift_ns", "stretched_ns", "backlog_max", "clock_steps"):
+    for key in ("archive", "archives", "wall_ns", "cpu_ns", "lateness", "drift_ns", "stretched_ns", "backlog_max",
+                "clock_steps"):
         receipt.pop(key, None)
     return out, receipt, blocks
 
