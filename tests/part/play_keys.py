@@ -26,7 +26,10 @@ RAW = termios.ICANON | termios.ECHO
 
 
 def own_terminal():
-    """In the child: a session of its own, the terminal on standard error its controlling one."""
+    """In the child: a session of its own, the terminal on standard error its controlling one; signals as from a
+    shell, whoever runs the test, nohup included."""
+    for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_DFL)
     os.setsid()
     fcntl.ioctl(2, termios.TIOCSCTTY, 0)
 
