@@ -206,19 +206,27 @@ void tape_control_resolve(const struct tape_control_request *request, int64_t fi
     }
 }
 
+int tape_control_carry_out(struct tape_transport *transport,
+                           const struct tape_control_request *request, int64_t now_ns,
+                           struct tape_error *error)
+{
+    struct tape_transport_command command;
+    int64_t first_ns = 0, last_ns = 0;
+    int status = 0;
+    if (tape_control_is_relative(request))
+        status = tape_transport_span(transport, &first_ns, &last_ns, error);
+    if (status < 0)
+        return status;
+    tape_control_resolve(request, first_ns, last_ns, &command);
+    return tape_transport_command(transport, &command, now_ns, error);
+}
+
 int tape_control_run(struct tape_transport *transport, const char *text, size_t bytes,
                      int64_t now_ns, struct tape_error *error)
 {
     struct tape_control_request request;
-    struct tape_transport_command command;
-    int64_t first_ns = 0, last_ns = 0;
     int status = tape_control_parse(text, bytes, &request, error);
-    if (status == 0 && tape_control_is_relative(&request))
-        status = tape_transport_span(transport, &first_ns, &last_ns, error);
-    if (status < 0)
-        return status;
-    tape_control_resolve(&request, first_ns, last_ns, &command);
-    return tape_transport_command(transport, &command, now_ns, error);
+    return status < 0 ? status : tape_control_carry_out(transport, &request, now_ns, error);
 }
 
 /* --- the state --- */
@@ -251,16 +259,6 @@ static void put_counts(cJSON *object, const struct tape_transport_state *state)
     tape_object_put_count(object, "clock_steps", state->clock_steps);
 }
 
-static void put_lateness(cJSON *object, const struct tape_lateness *lateness)
-{
-    if (lateness->count == 0)
-        return;
-    cJSON *late = cJSON_AddObjectToObject(object, "lateness");
-    tape_object_put_wide(late, "p50_ns", tape_lateness_quantile(lateness, 0.5));
-    tape_object_put_wide(late, "p99_ns", tape_lateness_quantile(lateness, 0.99));
-    tape_object_put_wide(late, "max_ns", lateness->max_ns);
-}
-
 cJSON *tape_control_state(const char *session, struct tape_transport *transport, int64_t now_ns)
 {
     struct tape_transport_state state;
@@ -280,7 +278,7 @@ cJSON *tape_control_state(const char *session, struct tape_transport *transport,
     put_known_time(object, "to", state.to_ns, 0);
     put_loop(object, &state);
     put_counts(object, &state);
-    put_lateness(object, &state.lateness);
+    tape_object_put_lateness(object, &state.lateness);
     return object;
 }
 

@@ -41,6 +41,11 @@ void tape_control_resolve(const struct tape_control_request *request, int64_t fi
                           int64_t last_ns, struct tape_transport_command *command);
 int tape_control_is_relative(const struct tape_control_request *request);
 
+/* tape_control_carry_out(transport, request, now_ns, error): what was parsed. 0 or a status. */
+int tape_control_carry_out(struct tape_transport *transport,
+                           const struct tape_control_request *request, int64_t now_ns,
+                           struct tape_error *error);
+
 /* tape_control_run(transport, text, bytes, now_ns, error): parses the command and carries it out. 0
  * or a status. */
 int tape_control_run(struct tape_transport *transport, const char *text, size_t bytes,

@@ -74,6 +74,16 @@ void tape_object_put_time(cJSON *object, const char *key, int64_t ns)
     tape_object_put_wide(object, key_ns, ns);
 }
 
+void tape_object_put_lateness(cJSON *object, const struct tape_lateness *lateness)
+{
+    if (lateness->count == 0)
+        return;
+    cJSON *late = cJSON_AddObjectToObject(object, "lateness");
+    tape_object_put_wide(late, "p50_ns", tape_lateness_quantile(lateness, 0.5));
+    tape_object_put_wide(late, "p99_ns", tape_lateness_quantile(lateness, 0.99));
+    tape_object_put_wide(late, "max_ns", lateness->max_ns);
+}
+
 int tape_object_print(cJSON *object, FILE *to)
 {
     char *text = object ? cJSON_PrintUnformatted(object) : NULL;

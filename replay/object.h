@@ -7,6 +7,8 @@
 #include <stdint.h>
 #include <stdio.h>
 
+#include "replay/lateness.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
@@ -25,6 +27,10 @@ void tape_object_put_ordinal(cJSON *object, const char *key, uint64_t value);
 
 /* tape_object_put_time(object, key, ns): "key" as RFC 3339 and "key_ns" as digits. */
 void tape_object_put_time(cJSON *object, const char *key, int64_t ns);
+
+/* tape_object_put_lateness(object, lateness): "lateness" with p50_ns, p99_ns and max_ns; nothing
+ * where nothing was counted. */
+void tape_object_put_lateness(cJSON *object, const struct tape_lateness *lateness);
 
 /* tape_object_print(object, to): on one line; frees the object. 0, or -1 when memory or the write
  * failed. */

@@ -196,10 +196,7 @@ static void put_pace(cJSON *object, const struct tape_receipt *receipt)
     tape_object_put_wide(object, "cpu_ns", receipt->cpu_ns);
     if (lateness->count == 0)
         return;
-    cJSON *late = cJSON_AddObjectToObject(object, "lateness");
-    tape_object_put_wide(late, "p50_ns", tape_lateness_quantile(lateness, 0.5));
-    tape_object_put_wide(late, "p99_ns", tape_lateness_quantile(lateness, 0.99));
-    tape_object_put_wide(late, "max_ns", lateness->max_ns);
+    tape_object_put_lateness(object, lateness);
     tape_object_put_wide(object, "drift_ns",
                          receipt->transport.stretched_ns + receipt->totals.last_late_ns);
     tape_object_put_wide(object, "stretched_ns", receipt->transport.stretched_ns);

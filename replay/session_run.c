@@ -288,10 +288,12 @@ int tape_session_command(struct tape_session *session, const char *text, size_t 
                          int64_t now_ns, struct tape_error *error)
 {
     struct tape_control_request request;
-    int status = tape_control_run(session->transport, text, bytes, now_ns, error);
+    int status = tape_control_parse(text, bytes, &request, error);
+    if (status == 0)
+        status = tape_control_carry_out(session->transport, &request, now_ns, error);
     if (status < 0)
         return status;
-    int kind = tape_control_parse(text, bytes, &request, error) == 0 ? request.kind : -1;
+    int kind = request.kind;
     int steps = kind == TAPE_TRANSPORT_STEP_FRAME || kind == TAPE_TRANSPORT_STEP_TIME;
     session->stepping = steps ? kind : -1;
     int moves = kind == TAPE_TRANSPORT_SEEK || kind == TAPE_TRANSPORT_LOOP;

@@ -6,7 +6,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <zstd.h>
 
 #include <cmocka.h>
 
@@ -14,6 +13,7 @@
 #include "format/venue.h"
 #include "tests/unit/guard.h"
 #include "tests/unit/random_below.h"
+#include "tests/unit/read_capture.h"
 
 enum { FUTURES = TAPE_VENUE_SEQUENCE_PREVIOUS_LAST, SPOT = TAPE_VENUE_SEQUENCE_FIRST_FOLLOWS };
 
@@ -1116,33 +1116,11 @@ static void expect_plain(const struct tape_book *book, const struct plain_side s
     }
 }
 
-static char *unpack_capture(const char *name, size_t *bytes)
-{
-    char path[512];
-    const char *folder = getenv("TAPE_DATA");
-    snprintf(path, sizeof path, "%s/hftbacktest/%s", folder ? folder : "../shared/data", name);
-    FILE *file = fopen(path, "rb");
-    if (!file)
-        return NULL;
-    enum { PACKED_MAX = 8 << 20, PLAIN_MAX = 64 << 20 };
-    char *packed = malloc(PACKED_MAX), *plain = malloc(PLAIN_MAX);
-    ZSTD_DCtx *context = ZSTD_createDCtx();
-    ZSTD_inBuffer in = {packed, fread(packed, 1, PACKED_MAX, file), 0};
-    ZSTD_outBuffer out = {plain, PLAIN_MAX, 0};
-    while (in.pos < in.size && out.pos < out.size)
-        assert_false(ZSTD_isError(ZSTD_decompressStream(context, &out, &in)));
-    ZSTD_freeDCtx(context);
-    fclose(file);
-    free(packed);
-    *bytes = out.pos;
-    return plain;
-}
-
 /* The diffs from the first that the snapshot does not hold on, through cJSON into plain arrays. */
 static void follow_capture(const char *name, const char *venue, const char *stream)
 {
     size_t bytes, messages = 0, checked = 0;
-    char *plain = unpack_capture(name, &bytes);
+    char *plain = read_capture(name, &bytes);
     if (!plain) {
         print_message("no %s (TAPE_DATA): skipped\n", name);
         return;
@@ -1205,10 +1183,10 @@ static void follow_capture(const char *name, const char *venue, const char *stre
 static void test_real_captures(void **state)
 {
     (void)state;
-    follow_capture("usdm_btcusdt_20240808.txt.zst", "usdm", "btcusdt@depth@0ms");
-    follow_capture("usdm_ethusdt_20240808.txt.zst", NULL, "ethusdt@depth@0ms");
-    follow_capture("cm_btcusd_perp_20240808.txt.zst", "coinm", "btcusd_perp@depth@0ms");
-    follow_capture("spot_btcusdt_20240808.txt.zst", "spot", "btcusdt@depth@100ms");
+    follow_capture("hftbacktest/usdm_btcusdt_20240808.txt.zst", "usdm", "btcusdt@depth@0ms");
+    follow_capture("hftbacktest/usdm_ethusdt_20240808.txt.zst", NULL, "ethusdt@depth@0ms");
+    follow_capture("hftbacktest/cm_btcusd_perp_20240808.txt.zst", "coinm", "btcusd_perp@depth@0ms");
+    follow_capture("hftbacktest/spot_btcusdt_20240808.txt.zst", "spot", "btcusdt@depth@100ms");
 }
 
 int main(void)
