@@ -27,13 +27,14 @@ static const char no_snapshot[] = "no snapshot was recorded before this time";
 
 /*
  * Invariants: state KNOWN has an empty cause, and nothing kept but between two updates; UNKNOWN and
- * BROKEN have empty sides and last_id NONE; last_id is the id of the snapshot while WAITING, then
- * of the last update applied. Keys are prices times 10^scale, negative ones of bids. rule is as
- * asked for, sequence what it came to: BY_DIFF until a diff has told.
+ * BROKEN have empty sides and last_id NONE; last_id is the id of the snapshot until joined, then of
+ * the last update applied. WAITING and joined: what is kept lies behind a gap that may be filled.
+ * Keys are prices times 10^scale, negative ones of bids. rule is as asked for, sequence what it
+ * came to: BY_DIFF until a diff has told.
  */
 struct tape_book {
-    int rule, sequence, state, scale, older_in_row;
-    int64_t last_id, event_ns, transaction_ns;
+    int rule, sequence, state, scale, older_in_row, joined;
+    int64_t last_id, event_ns, transaction_ns, patience_ns;
     struct tape_book_side sides[2];
     struct tape_book_kept kept;
     char cause[256];
@@ -53,7 +54,7 @@ static void empty(struct tape_book *book, int state)
     for (int side = BIDS; side <= ASKS; side++)
         tape_book_side_clear(&book->sides[side]);
     book->state = state;
-    book->scale = book->older_in_row = 0;
+    book->scale = book->older_in_row = book->joined = 0;
     book->last_id = book->event_ns = book->transaction_ns = TAPE_TICK_NONE;
 }
 
@@ -77,6 +78,7 @@ static int break_book(struct tape_book *book, struct tape_error *error, int stat
 static int be_known(struct tape_book *book)
 {
     book->state = TAPE_BOOK_KNOWN;
+    book->joined = 1;
     book->cause[0] = '\0';
     return 1;
 }
@@ -105,6 +107,11 @@ struct tape_book *tape_book_new(int sequence)
     book->rule = sequence;
     tape_book_reset(book, NULL);
     return book;
+}
+
+void tape_book_wait_for(struct tape_book *book, int64_t ns)
+{
+    book->patience_ns = ns;
 }
 
 void tape_book_free(struct tape_book *book)
@@ -287,28 +294,75 @@ static enum relation follow(const struct tape_book *book, const struct tape_tick
     return diff->first_id - 1 <= book->last_id ? FOLLOWS : GAP;
 }
 
-static int keep(struct tape_book *book, const struct tape_tick *diff, struct tape_error *error)
+static enum relation relate(const struct tape_book *book, const struct tape_tick *diff)
 {
-    if (tape_book_kept_add(&book->kept, diff) < 0)
-        return tape_error_set(error, TAPE_FAILED, "memory is short for update %lld",
-                              (long long)diff->last_id);
-    return 0;
+    return book->joined ? follow(book, diff) : join(book, diff);
 }
 
-static int break_at_gap(struct tape_book *book, const struct tape_tick *diff,
-                        struct tape_error *error)
+static void tell_gap(struct tape_book *book, const struct tape_tick *diff)
 {
     long long had = (long long)book->last_id, first = (long long)diff->first_id;
-    if (book->state == TAPE_BOOK_WAITING)
-        return break_book(book, error, 1,
-                          "the snapshot of update %lld is too old: the first update after it "
-                          "begins at %lld",
-                          had, first);
-    if (book->sequence == TAPE_VENUE_SEQUENCE_PREVIOUS_LAST)
-        return break_book(book, error, 1,
-                          "updates are missing between %lld and %lld, which follows on %lld", had,
-                          first, (long long)diff->previous_id);
-    return break_book(book, error, 1, "updates are missing between %lld and %lld", had, first);
+    if (!book->joined)
+        snprintf(book->cause, sizeof book->cause,
+                 "the snapshot of update %lld is too old: the first update after it begins at %lld",
+                 had, first);
+    else if (book->sequence == TAPE_VENUE_SEQUENCE_PREVIOUS_LAST)
+        snprintf(book->cause, sizeof book->cause,
+                 "updates are missing between %lld and %lld, which follows on %lld", had, first,
+                 (long long)diff->previous_id);
+    else
+        snprintf(book->cause, sizeof book->cause, "updates are missing between %lld and %lld", had,
+                 first);
+}
+
+/* Behind a gap: WAITING where it may still be filled. What follows on an update older than the
+ * book's last one never fits. */
+static int meet_gap(struct tape_book *book, const struct tape_tick *diff)
+{
+    int waits = book->state == TAPE_BOOK_WAITING;
+    int fits =
+        book->sequence != TAPE_VENUE_SEQUENCE_PREVIOUS_LAST || diff->previous_id > book->last_id;
+    if (book->patience_ns && fits && waits)
+        return 0;
+    tell_gap(book, diff);
+    if (book->patience_ns && fits)
+        book->state = TAPE_BOOK_WAITING;
+    else
+        empty(book, TAPE_BOOK_BROKEN);
+    return 1;
+}
+
+/* 1 when the kept diff is older by the venue's time than a book waits for. */
+static int is_overdue(const struct tape_book *book, const struct tape_tick *kept, int64_t now_ns)
+{
+    return kept && kept->event_ns != TAPE_TICK_NONE && now_ns != TAPE_TICK_NONE &&
+           now_ns > kept->event_ns && now_ns - kept->event_ns > book->patience_ns;
+}
+
+/* What is missing did not come in time, or what came since is too much to be kept. */
+static int give_up(struct tape_book *book, int64_t now_ns)
+{
+    const struct tape_tick *oldest;
+    if (!book->joined)
+        tell_gap(book, tape_book_kept_at(&book->kept, 0));
+    empty(book, TAPE_BOOK_BROKEN);
+    while ((oldest = tape_book_kept_at(&book->kept, 0)) && is_overdue(book, oldest, now_ns))
+        tape_book_kept_drop(&book->kept, 0);
+    return 1;
+}
+
+/* Returns status, or 1 when the book has changed by it. */
+static int keep(struct tape_book *book, const struct tape_tick *diff, int status,
+                struct tape_error *error)
+{
+    int dropped = tape_book_kept_add(&book->kept, diff);
+    if (dropped < 0)
+        return tape_error_set(error, TAPE_FAILED, "memory is short for update %lld",
+                              (long long)diff->last_id);
+    if (book->state == TAPE_BOOK_WAITING &&
+        (dropped > 0 || is_overdue(book, tape_book_kept_at(&book->kept, 0), diff->event_ns)))
+        return give_up(book, diff->event_ns);
+    return status;
 }
 
 /* 1 when an id that is older than the book's is no duplicate's. */
@@ -326,24 +380,40 @@ static int break_at_return(struct tape_book *book, int64_t id, struct tape_error
                       (long long)book->last_id, (long long)id);
 }
 
-/* Joins or follows. GAP: the book is broken, and the diff is to be kept. Negative: it is broken by
- * the diff itself. */
-static int step(struct tape_book *book, const struct tape_tick *diff, enum relation *relation,
-                struct tape_error *error)
+/* A diff that is not behind a gap, of which the book is known then. Negative: it is broken by it.
+ */
+static int advance(struct tape_book *book, const struct tape_tick *diff, enum relation relation,
+                   struct tape_error *error)
 {
-    *relation = book->state == TAPE_BOOK_WAITING ? join(book, diff) : follow(book, diff);
-    if (*relation == OLDER) {
-        if (!ran_back(book, diff))
-            return 0;
-        *relation = GAP;
-        return break_at_return(book, diff->last_id, error);
-    }
-    if (*relation == REACHED)
-        return be_known(book);
-    if (*relation == GAP)
-        return break_at_gap(book, diff, error);
-    int status = put_tick(book, diff, diff->last_id, error);
+    int status = relation == FOLLOWS ? put_tick(book, diff, diff->last_id, error) : 1;
     return status < 0 ? status : be_known(book);
+}
+
+/* Those that came before what they follow on, as far as they go. What stands behind a gap is kept
+ * on. */
+static int apply_kept(struct tape_book *book, struct tape_error *error)
+{
+    const struct tape_tick *diff;
+    size_t at = 0;
+    while ((diff = tape_book_kept_at(&book->kept, at))) {
+        enum relation relation = relate(book, diff);
+        if (relation == GAP && !book->patience_ns)
+            break;
+        int status =
+            relation == GAP || relation == OLDER ? 0 : advance(book, diff, relation, error);
+        if (relation == GAP)
+            at++;
+        else
+            tape_book_kept_drop(&book->kept, at);
+        if (status < 0)
+            return status;
+        /* Those that were behind a gap may follow on this one. */
+        at = status == 1 ? 0 : at;
+    }
+    diff = tape_book_kept_at(&book->kept, 0);
+    if (diff)
+        meet_gap(book, diff);
+    return 1;
 }
 
 /* Whether the diff has the numbers that its rule needs. */
@@ -369,30 +439,20 @@ static int apply_diff(struct tape_book *book, const struct tape_tick *diff,
                           "an update after %lld does not tell which updates it holds",
                           (long long)(book->last_id == TAPE_TICK_NONE ? 0 : book->last_id));
     if (book->state == TAPE_BOOK_UNKNOWN || book->state == TAPE_BOOK_BROKEN)
-        return keep(book, diff, error);
-    int status = step(book, diff, &relation, error);
-    if (status >= 0 && relation == GAP && keep(book, diff, error) < 0)
-        return TAPE_FAILED;
-    return status;
+        return keep(book, diff, 0, error);
+    relation = relate(book, diff);
+    if (relation == OLDER) {
+        if (!ran_back(book, diff))
+            return 0;
+        return keep(book, diff, break_at_return(book, diff->last_id, error), error);
+    }
+    if (relation == GAP)
+        return keep(book, diff, meet_gap(book, diff), error);
+    int status = advance(book, diff, relation, error);
+    return status < 0 ? status : apply_kept(book, error);
 }
 
 /* ---- snapshots ---- */
-
-/* The diffs that came before it, as far as they go. What stands behind a gap is kept on. */
-static int apply_kept(struct tape_book *book, struct tape_error *error)
-{
-    const struct tape_tick *diff;
-    while ((diff = tape_book_kept_first(&book->kept))) {
-        enum relation relation;
-        int status = step(book, diff, &relation, error);
-        if (status >= 0 && relation == GAP)
-            return 1;
-        tape_book_kept_drop(&book->kept);
-        if (status < 0)
-            return status;
-    }
-    return 1;
-}
 
 /* The message of a partial depth stream: the later one holds, whatever was before. */
 static int apply_whole(struct tape_book *book, const struct tape_tick *tick,

@@ -16,7 +16,8 @@ extern "C" {
 #define TAPE_BOOK_STATE_TABLE(X)                                                                   \
     X(UNKNOWN, "unknown",                                                                          \
       "no snapshot was recorded before this time: diffs alone do not make a book")                 \
-    X(WAITING, "waiting", "a snapshot is there, and the diff that follows on it is not yet")       \
+    X(WAITING, "waiting",                                                                          \
+      "a snapshot or a book is there, and the diff that follows on it is not yet")                 \
     X(KNOWN, "known", "every update since the snapshot was applied, none is missing")              \
     X(BROKEN, "broken", "updates are missing: the book is empty until the next snapshot")
 
@@ -49,6 +50,12 @@ struct tape_book *tape_book_new(int sequence);
  * not known or the stream has no book. */
 struct tape_book *tape_book_for(const char *venue, const char *stream, struct tape_error *error);
 void tape_book_free(struct tape_book *book);
+
+/* tape_book_wait_for(book, ns): what is missing may come late: a second connection or archive has
+ * it. From now on a diff behind a gap does not break the book but is kept, and applied when the gap
+ * is filled; the book is WAITING meanwhile, and BROKEN when ${ns} have gone by on the venue's
+ * clock, or there is more than is kept. 0, as at first: BROKEN at once. */
+void tape_book_wait_for(struct tape_book *book, int64_t ns);
 
 /*
  * tape_book_apply(book, tick, error): a DEPTH diff, or a DEPTH_SNAPSHOT (REST's answer, or a

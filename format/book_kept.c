@@ -19,12 +19,19 @@ static struct tape_slice move_text(char **to, struct tape_slice text)
     return moved;
 }
 
+static struct tape_tick **place(struct tape_book_kept *kept, size_t index)
+{
+    return &kept->ticks[(kept->first + index) % TAPE_BOOK_KEPT_MAX];
+}
+
 int tape_book_kept_add(struct tape_book_kept *kept, const struct tape_tick *tick)
 {
     size_t bytes = text_bytes(tick);
-    while (kept->count == TAPE_BOOK_KEPT_MAX ||
-           (kept->count > 0 && kept->bytes + bytes > TAPE_BOOK_KEPT_BYTES_MAX))
-        tape_book_kept_drop(kept);
+    int dropped = 0;
+    for (; kept->count == TAPE_BOOK_KEPT_MAX ||
+           (kept->count > 0 && kept->bytes + bytes > TAPE_BOOK_KEPT_BYTES_MAX);
+         dropped++)
+        tape_book_kept_drop(kept, 0);
     struct tape_tick *copy = malloc(sizeof *copy + bytes);
     if (!copy)
         return TAPE_FAILED;
@@ -33,20 +40,22 @@ int tape_book_kept_add(struct tape_book_kept *kept, const struct tape_tick *tick
     copy->stream = copy->symbol = copy->event = (struct tape_slice){NULL, 0};
     copy->bids = move_text(&text, tick->bids);
     copy->asks = move_text(&text, tick->asks);
-    kept->ticks[(kept->first + kept->count++) % TAPE_BOOK_KEPT_MAX] = copy;
+    *place(kept, kept->count++) = copy;
     kept->bytes += bytes;
-    return 1;
+    return dropped;
 }
 
-const struct tape_tick *tape_book_kept_first(const struct tape_book_kept *kept)
+const struct tape_tick *tape_book_kept_at(const struct tape_book_kept *kept, size_t index)
 {
-    return kept->count > 0 ? kept->ticks[kept->first] : NULL;
+    return index < kept->count ? kept->ticks[(kept->first + index) % TAPE_BOOK_KEPT_MAX] : NULL;
 }
 
-void tape_book_kept_drop(struct tape_book_kept *kept)
+void tape_book_kept_drop(struct tape_book_kept *kept, size_t index)
 {
-    struct tape_tick *tick = kept->ticks[kept->first];
+    struct tape_tick *tick = *place(kept, index);
     kept->bytes -= text_bytes(tick);
+    for (; index > 0; index--)
+        *place(kept, index) = *place(kept, index - 1);
     kept->first = (kept->first + 1) % TAPE_BOOK_KEPT_MAX;
     kept->count--;
     free(tick);
@@ -55,5 +64,5 @@ void tape_book_kept_drop(struct tape_book_kept *kept)
 void tape_book_kept_clear(struct tape_book_kept *kept)
 {
     while (kept->count > 0)
-        tape_book_kept_drop(kept);
+        tape_book_kept_drop(kept, 0);
 }

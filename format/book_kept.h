@@ -1,4 +1,5 @@
-/* Diffs that wait for a snapshot: the newest of them, within bounds. Private to the book files. */
+/* Diffs that wait for a snapshot, or for what is missing: the newest of them, within bounds.
+ * Private to the book files. */
 #ifndef TAPE_FORMAT_BOOK_KEPT_H
 #define TAPE_FORMAT_BOOK_KEPT_H
 
@@ -21,12 +22,13 @@ struct tape_book_kept {
 };
 
 /* tape_book_kept_add(kept, tick): a copy of a diff, without stream, event and symbol; the oldest
- * make room for it. 1, or TAPE_FAILED: memory is short. */
+ * make room for it. How many did, or TAPE_FAILED: memory is short. */
 int tape_book_kept_add(struct tape_book_kept *kept, const struct tape_tick *tick);
 
-/* tape_book_kept_first(kept): the oldest, or NULL; tape_book_kept_drop() takes it away. */
-const struct tape_tick *tape_book_kept_first(const struct tape_book_kept *kept);
-void tape_book_kept_drop(struct tape_book_kept *kept);
+/* tape_book_kept_at(kept, index): as they came, the oldest is 0; NULL past the last.
+ * tape_book_kept_drop() takes that one away. */
+const struct tape_tick *tape_book_kept_at(const struct tape_book_kept *kept, size_t index);
+void tape_book_kept_drop(struct tape_book_kept *kept, size_t index);
 void tape_book_kept_clear(struct tape_book_kept *kept);
 
 #ifdef __cplusplus

@@ -6,6 +6,9 @@
 
 #include "format/venue.h"
 
+/* What one archive or connection has missed comes with the other's lag. */
+#define PATIENCE_NS 10000000000ll
+
 static void free_stream(struct tape_source_books_stream *stream)
 {
     if (!stream)
@@ -75,8 +78,10 @@ static struct tape_source_books_stream *make_stream(const char *name, size_t byt
     stream->book = tape_book_new(is_diff ? TAPE_BOOK_BY_DIFF : TAPE_VENUE_SEQUENCE_NONE);
     stream->is_diff = is_diff;
     stream->first_known_ns = INT64_MAX;
-    if (stream->name && stream->book)
+    if (stream->name && stream->book) {
+        tape_book_wait_for(stream->book, PATIENCE_NS);
         return stream;
+    }
     free_stream(stream);
     return NULL;
 }

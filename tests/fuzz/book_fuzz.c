@@ -1,6 +1,6 @@
 /* Messages in any order to books of every rule. What is known is sorted, has no zeros, prints as
  * JSON, and is the same book again when that is applied. The input is lines of payloads; the first
- * byte says which rule. */
+ * byte says which rule, and whether gaps are waited for. */
 #include "format/book.h"
 
 #include <cjson/cJSON.h>
@@ -92,6 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     if (size == 0)
         return 0;
     struct tape_book *book = tape_book_new(rules[data[0] % 4]);
+    tape_book_wait_for(book, data[0] / 4 % 2 ? 1000000000 : 0);
     const char *at = (const char *)data + 1, *end = (const char *)data + size;
     while (at < end) {
         const char *newline = memchr(at, '\n', (size_t)(end - at));

@@ -192,6 +192,93 @@ static void test_a_gap_empties_the_book(void **state)
     tape_book_free(book);
 }
 
+/* E of diff() is 1700000000000 + its last id, in ms. */
+enum { PATIENCE_MS = 50 };
+
+static struct tape_book *patient_book(int rule)
+{
+    struct tape_book *book = tape_book_new(rule);
+    tape_book_wait_for(book, PATIENCE_MS * 1000000ll);
+    snapshot(book, 100);
+    return book;
+}
+
+static void test_a_gap_is_waited_for(void **state)
+{
+    (void)state;
+    struct tape_book *book = patient_book(FUTURES);
+    diff(book, 100, 103, 110);
+    assert_int_equal(diff(book, 120, 125, 130), 1);
+    expect_state(book, TAPE_BOOK_WAITING,
+                 "updates are missing between 110 and 125, which follows on 120");
+    assert_int_equal(diff(book, 140, 145, 150), 0); /* a second gap */
+    assert_int_equal(diff(book, 130, 133, 140), 0);
+    assert_int_equal(diff(book, 100, 103, 110), 0); /* the other's copies begin */
+    expect_state(book, TAPE_BOOK_WAITING, NULL);
+    assert_int_equal(diff(book, 110, 111, 120), 1);
+    expect_state(book, TAPE_BOOK_KNOWN, "");
+    expect_printed(book, 0,
+                   "{\"lastUpdateId\":150,\"E\":1700000000150,\"bids\":[[\"10.5\",\"150\"]],"
+                   "\"asks\":[[\"11.0\",\"3\"]]}");
+    assert_int_equal(diff(book, 120, 125, 130), 0);
+    /* One of two is filled. */
+    diff(book, 160, 165, 170);
+    diff(book, 180, 185, 190);
+    assert_int_equal(diff(book, 150, 155, 160), 1);
+    expect_state(book, TAPE_BOOK_WAITING,
+                 "updates are missing between 170 and 185, which follows on 180");
+    snapshot(book, 180); /* fills as well */
+    expect_state(book, TAPE_BOOK_KNOWN, "");
+    assert_int_equal(tape_book_last_id(book), 190);
+    tape_book_free(book);
+
+    /* The diff that a snapshot waits for may be late, too. */
+    book = patient_book(SPOT);
+    assert_int_equal(diff(book, -1, 103, 104), 0);
+    expect_state(book, TAPE_BOOK_WAITING,
+                 "no update has come yet that follows on the snapshot of update 100");
+    assert_int_equal(diff(book, -1, 100, 102), 1);
+    expect_state(book, TAPE_BOOK_KNOWN, "");
+    assert_int_equal(tape_book_last_id(book), 104);
+    tape_book_free(book);
+}
+
+static void test_a_gap_that_stays_breaks_the_book(void **state)
+{
+    (void)state;
+    struct tape_book *book = patient_book(SPOT);
+    diff(book, -1, 101, 101);
+    diff(book, -1, 103, 103);
+    diff(book, -1, 104, 103 + PATIENCE_MS);
+    expect_state(book, TAPE_BOOK_WAITING, "updates are missing between 101 and 103");
+    assert_int_equal(diff(book, -1, 104 + PATIENCE_MS, 104 + PATIENCE_MS), 1);
+    expect_state(book, TAPE_BOOK_BROKEN, "updates are missing between 101 and 103");
+    assert_int_equal(diff(book, -1, 102, 102), 0);
+    /* What came in time for a snapshot is there still. */
+    assert_int_equal(snapshot(book, 103), 1);
+    expect_state(book, TAPE_BOOK_KNOWN, "");
+    assert_int_equal(tape_book_last_id(book), 104 + PATIENCE_MS);
+    /* An update that follows on an older one than the book's last will never fit. */
+    tape_book_free(book);
+    book = patient_book(FUTURES);
+    diff(book, 100, 103, 110);
+    assert_int_equal(diff(book, 109, 111, 120), 1);
+    expect_state(book, TAPE_BOOK_BROKEN, NULL);
+    tape_book_free(book);
+    /* Without end, all at one time of the venue's. */
+    book = patient_book(SPOT);
+    tape_book_wait_for(book, INT64_MAX);
+    diff(book, -1, 101, 101);
+    int64_t id = 103;
+    for (; id < 103 + 1024; id++) {
+        diff(book, -1, id, id);
+        expect_state(book, TAPE_BOOK_WAITING, NULL);
+    }
+    assert_int_equal(diff(book, -1, id, id), 1);
+    expect_state(book, TAPE_BOOK_BROKEN, "updates are missing between 101 and 103");
+    tape_book_free(book);
+}
+
 static void test_an_old_snapshot_is_told(void **state)
 {
     (void)state;
@@ -1014,6 +1101,33 @@ static void run_through(int loss, int echo)
     tape_book_free(book);
 }
 
+/* Two connections of which one lags, and each misses what the other has. */
+static void run_both(int lag)
+{
+    struct tape_book *book = tape_book_new(ours->rule);
+    static char text[200000];
+    int known = 0, missed[EVENTS] = {0};
+    tape_book_wait_for(book, INT64_MAX);
+    write_snapshot(text, &ours->at[0]);
+    apply_text(book, text);
+    for (int i = 1; i < EVENTS + lag; i++) {
+        int late = i - lag;
+        if (i < EVENTS && !(missed[i] = random_below(4) == 0))
+            apply_text(book, ours->events[i].text);
+        if (late > 0 && late < EVENTS && (missed[late] || random_below(4)))
+            apply_text(book, ours->events[late].text);
+        assert_true(tape_book_state(book) == TAPE_BOOK_KNOWN ||
+                    tape_book_state(book) == TAPE_BOOK_WAITING);
+        if (tape_book_state(book) == TAPE_BOOK_KNOWN && known++ % 3 == 0)
+            expect_truth(book);
+    }
+    assert_true(known > 0);
+    expect_state(book, TAPE_BOOK_KNOWN, "");
+    assert_int_equal(tape_book_last_id(book), ours->now.last);
+    expect_truth(book);
+    tape_book_free(book);
+}
+
 static void test_generated_streams(void **state)
 {
     (void)state;
@@ -1028,6 +1142,7 @@ static void test_generated_streams(void **state)
             run_through(0, 20);
             run_through(4, 0);
             run_through(4, 20);
+            run_both(1 + (int)random_below(300));
         }
         for (int i = 0; i < EVENTS; i++)
             free(ours->events[i].text);
@@ -1195,6 +1310,8 @@ int main(void)
         cmocka_unit_test(test_a_snapshot_joins_diffs),
         cmocka_unit_test(test_what_joined_is_the_later_of_both),
         cmocka_unit_test(test_a_gap_empties_the_book),
+        cmocka_unit_test(test_a_gap_is_waited_for),
+        cmocka_unit_test(test_a_gap_that_stays_breaks_the_book),
         cmocka_unit_test(test_an_old_snapshot_is_told),
         cmocka_unit_test(test_duplicates_are_passed_over),
         cmocka_unit_test(test_ids_that_run_back),

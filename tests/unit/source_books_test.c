@@ -644,6 +644,39 @@ static void test_several_archives(void **state)
     tape_source_books_free(books);
 }
 
+static void test_what_one_archive_has_late(void **state)
+{
+    (void)state;
+    /* The first loses 12 and 13 when it connects anew, the second is late by 100 ns. */
+    snapshot("x@depth", 1, 9);
+    for (int id = 10; id < 30; id++) {
+        if (id != 12 && id != 13)
+            diff_by("x@depth", id < 12 ? 1 : 2, 0, 10 * id, id);
+        if (id == 11)
+            event(TAPE_RECORD_CONNECTION_CLOSE, 1, 10 * id + 5, "{}");
+    }
+    flush();
+    begin(1);
+    for (int id = 1; id < 18; id++)
+        diff("x@depth", 10 * id + 100, id);
+    struct tape_source_books *books = build_of(2, NULL, 130);
+    expect_book(books, "x@depth", 11, "");
+    advance(books, 141);
+    static const char missing[] = "updates are missing between 11 and 14, which follows on 13";
+    expect_book(books, "x@depth", 0, missing);
+    advance(books, 221);
+    expect_book(books, "x@depth", 0, "updates are missing between 12 and 14, which follows on 13");
+    advance(books, 231);
+    expect_book(books, "x@depth", 23, "");
+    advance(books, 1000);
+    expect_book(books, "x@depth", 29, "");
+    tape_source_books_free(books);
+    /* Neither has them all. */
+    books = build_of(1, NULL, 1000);
+    expect_book(books, "x@depth", 0, missing);
+    tape_source_books_free(books);
+}
+
 static void test_what_cannot_be_built(void **state)
 {
     (void)state;
@@ -673,6 +706,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_events_out_of_their_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_is_left_of_another_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_archives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_what_one_archive_has_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_built, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
