@@ -75,8 +75,8 @@ struct tape_server_options {
 };
 
 /* tape_server_open(options, error): listens. NULL: the address is none or taken, a file is no
- * certificate or key. Makes the thread's timer slack 1 ns, and lets the process open as many files
- * as the peers need where the system allows it. */
+ * certificate or key. Makes the thread's timer slack 1 ns, lets the process open as many files as
+ * the peers need where the system allows it, and keep up to 32 MiB of memory that is free. */
 struct tape_server *tape_server_open(const struct tape_server_options *options,
                                      struct tape_error *error);
 void tape_server_close(struct tape_server *server); /* at once; see tape_server_finish() */
