@@ -25,6 +25,12 @@ enum { IOPRIO_OF_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
 #define INDEX_LAGS_NS     200000000ll /* the index gets a sealed segment within a second … */
 #define INDEX_LAGS_MAX_NS 10000000000ll
 #define NO_ROOM_NS        60000000000ll /* before a full disk is looked at again */
+#define REST_AFTER_NS     1000000ll
+#define REST_MAX_NS       50000000ll
+
+/* For each ns of work so many of rest: where the kernel switches threads only between calls, every
+ * call of the worker's delays what capture has to do on that core. */
+enum { REST_FACTOR_MAX = 4 };
 
 /*
  * Two threads: this one looks, waits and tells the index; a worker, one for each segment, reads and
@@ -37,6 +43,7 @@ enum { IOPRIO_OF_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
  * 2. archive, index and refused are of whichever thread works: the worker runs only while this one
  *    waits for its end.
  * 3. refused holds the segments that are not tried again before the next start.
+ * 4. rest_factor <= REST_FACTOR_MAX, and halves while more segments wait at each look.
  */
 struct tape_packer {
     struct tape_packer_options options;
@@ -51,6 +58,8 @@ struct tape_packer {
     uint32_t *refused;
     size_t refused_length;
     int64_t index_lags_ns;
+    int waiting; /* segments, at the look before */
+    int rest_factor;
 };
 
 /* ---- telling ---- */
@@ -109,7 +118,30 @@ struct work {
     struct tape_pack_task *task;
     struct tape_error error;
     int result;
+    int rest_factor;
+    int64_t rested_at_ns; /* of the worker's processor time */
 };
+
+static int64_t thread_ns(void)
+{
+    struct timespec used;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used);
+    return used.tv_sec * 1000000000ll + used.tv_nsec;
+}
+
+/* Between blocks. */
+static void rest(void *context, uint64_t records, double part, uint64_t bytes)
+{
+    struct work *work = context;
+    int64_t now_ns = thread_ns(), worked_ns = now_ns - work->rested_at_ns;
+    (void)records, (void)part, (void)bytes;
+    if (worked_ns < REST_AFTER_NS)
+        return;
+    int64_t rest_ns = worked_ns * work->rest_factor;
+    work->rested_at_ns = now_ns;
+    rest_ns = rest_ns < REST_MAX_NS ? rest_ns : REST_MAX_NS;
+    nanosleep(&(struct timespec){.tv_nsec = rest_ns}, NULL);
+}
 
 static void become_idle(void)
 {
@@ -123,6 +155,7 @@ static void *run_worker(void *context)
 {
     struct work *work = context;
     become_idle();
+    work->rested_at_ns = thread_ns();
     work->result = tape_pack_write(&work->options, &work->task, &work->error);
     return NULL;
 }
@@ -132,14 +165,18 @@ static int write_idle(struct tape_packer *packer, const struct tape_archive_entr
                       struct tape_pack_task **task, struct tape_error *error)
 {
     pthread_t worker;
-    struct work work = {.options = {
-                            .archive = packer->archive,
-                            .entry = *entry,
-                            .level = TAPE_PACK_WARM,
-                            .index = packer->index,
-                            .index_may_lag = 1,
-                            .stop = &packer->stop,
-                        }};
+    struct work work = {.options =
+                            {
+                                .archive = packer->archive,
+                                .entry = *entry,
+                                .level = TAPE_PACK_WARM,
+                                .index = packer->index,
+                                .index_may_lag = 1,
+                                .stop = &packer->stop,
+                                .progress = rest,
+                                .context = &work,
+                            },
+                        .rest_factor = packer->rest_factor};
     int status = tape_thread_start(&worker, "tape-pack-idle", run_worker, &work, error);
     if (status < 0)
         return status;
@@ -236,6 +273,18 @@ static int list(struct tape_packer *packer, struct tape_archive_entry **entries,
     return count < 0 ? count : used;
 }
 
+/* Where capture closes segments faster than they are packed, there is less rest. */
+static void keep_up(struct tape_packer *packer, int waiting)
+{
+    if (waiting > packer->waiting && packer->waiting > 0)
+        packer->rest_factor /= 2;
+    else
+        packer->rest_factor = 2 * packer->rest_factor + 1;
+    if (packer->rest_factor > REST_FACTOR_MAX)
+        packer->rest_factor = REST_FACTOR_MAX;
+    packer->waiting = waiting;
+}
+
 /* Packs what there is. The time after which to look again by itself; INT64_MAX: when it is woken.
  */
 static int64_t look(struct tape_packer *packer)
@@ -248,6 +297,7 @@ static int64_t look(struct tape_packer *packer)
     int count = list(packer, &entries, &error);
     if (count < 0)
         tell(packer, &error);
+    keep_up(packer, count);
     for (int i = 0; i < count && again == 1 && may_go_on(packer); i++)
         again = pack_one(packer, &entries[i]);
     free(entries);
@@ -296,6 +346,7 @@ struct tape_packer *tape_packer_start(const struct tape_packer_options *options,
     }
     packer->options = *options;
     packer->index_lags_ns = INDEX_LAGS_NS;
+    packer->rest_factor = REST_FACTOR_MAX;
     pthread_mutex_init(&packer->lock, NULL);
     pthread_condattr_init(&monotonic);
     pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
