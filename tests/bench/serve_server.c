@@ -120,8 +120,8 @@ static void send_all(struct tape_server *server, int clients, uint64_t frames, s
         tape_batch_release(batch);
         poll_server(server, 0);
     }
-    while (!all_are_empty(clients) && left == 0)
-        poll_server(server, 1000000000);
+    while (!all_are_empty(clients) && left == 0) /* no handler is called when they are */
+        poll_server(server, 1000000);
     free(source);
 }
 
