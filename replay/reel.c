@@ -329,10 +329,13 @@ static int take_record(struct tape_reel *reel, const struct tape_record *record,
     return 1;
 }
 
+/* Events of the past do not end it: an import's are of the day of the import, whatever that of the
+ * frames that follow them. Those that come live do, where frames fail to. */
 static int is_past_end(const struct tape_reel *reel, const struct tape_record *record)
 {
     int64_t end_ns;
     return reel->options.follow && reel->options.to_ns != 0 &&
+           (record->kind == TAPE_RECORD_FRAME_IN || reel->follow.live) &&
            !__builtin_add_overflow(reel->options.to_ns, REEL_END_SLACK_NS, &end_ns) &&
            record->recv_ns >= end_ns;
 }

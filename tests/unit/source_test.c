@@ -1051,6 +1051,35 @@ static void following_to_a_time(void **state)
     tape_source_close(source);
 }
 
+/* The events of an import are of its own day, the frames between them of another. */
+static void following_an_import_to_a_time(void **state)
+{
+    struct tape_source_options options = {.follow = 1, .to_ns = made_ns + SECOND};
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_put(TAPE_RECORD_NOTE, 0, 0, made_ns + 3600 * SECOND, "{}", 2);
+    recorder_text(made_ns, "inside");
+    recorder_text(made_ns + SECOND, "outside");
+    recorder_end(made_ns + 3600 * SECOND);
+    struct tape_source *source = open_source(&options);
+    expect_next(source, "inside");
+    expect_end(source);
+    tape_source_close(source);
+}
+
+static void a_live_event_ends_a_silent_feed(void **state)
+{
+    struct tape_source_options options = {.follow = 1, .to_ns = made_ns + SECOND};
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_text(made_ns, "inside");
+    struct tape_source *source = open_source(&options);
+    expect_next(source, "inside");
+    recorder_put(TAPE_RECORD_CLOCK, 0, 0, made_ns + 2 * SECOND, "{}", 2);
+    expect_end(source);
+    tape_source_close(source);
+}
+
 static void *stop_soon(void *context)
 {
     usleep(20000);
@@ -1201,6 +1230,8 @@ int main(void)
         ON_ARCHIVE(a_closed_ring_is_the_end),
         ON_ARCHIVE(without_a_ring),
         ON_ARCHIVE(following_to_a_time),
+        ON_ARCHIVE(following_an_import_to_a_time),
+        ON_ARCHIVE(a_live_event_ends_a_silent_feed),
         ON_ARCHIVE(stop_wakes_a_waiting_reader),
         ON_ARCHIVE(a_race_with_the_recorder),
         cmocka_unit_test(globs),
