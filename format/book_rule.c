@@ -9,17 +9,6 @@ static int is_end(const char *text)
     return text[0] == '\0' || text[0] == '@';
 }
 
-/* "<symbol>@depth5", 10 or 20, with a speed or without. */
-static int is_partial(const char *channel)
-{
-    static const char *const depths[] = {"@depth5", "@depth10", "@depth20"};
-    for (size_t i = 0; i < sizeof depths / sizeof *depths; i++)
-        if (strncmp(channel, depths[i], strlen(depths[i])) == 0 &&
-            is_end(channel + strlen(depths[i])))
-            return 1;
-    return 0;
-}
-
 static int is_diff(const char *channel)
 {
     return (strncmp(channel, "@depth", 6) == 0 && is_end(channel + 6)) ||
@@ -30,14 +19,15 @@ struct tape_book *tape_book_for(const char *venue, const char *stream, struct ta
 {
     const char *channel = strchr(stream, '@');
     int sequence = TAPE_BOOK_BY_DIFF;
-    if (!channel || (!is_partial(channel) && !is_diff(channel))) {
+    int partial = tape_tick_is_partial_depth((struct tape_slice){stream, strlen(stream)});
+    if (!channel || (!partial && !is_diff(channel))) {
         tape_error_set(error, TAPE_USAGE,
                        "stream \"%.64s\" has no book: depth streams are called <symbol>@depth, "
                        "<symbol>@depth20 ...",
                        stream);
         return NULL;
     }
-    if (is_partial(channel)) {
+    if (partial) {
         sequence = TAPE_VENUE_SEQUENCE_NONE;
     } else if (venue) {
         struct tape_venue *profile = tape_venue_load(venue, error);

@@ -163,8 +163,7 @@ static inline int event_kind(const struct reader *reader)
     return bytes <= sizeof plain ? find_event(plain, bytes) : TAPE_TICK_OTHER;
 }
 
-/* 1 for "<symbol>@depth5", 10 or 20, with a speed or without: a snapshot in the diffs' layout. */
-static int partial_depth(struct tape_slice stream)
+int tape_tick_is_partial_depth(struct tape_slice stream)
 {
     char plain[512];
     if (stream.bytes == 0)
@@ -214,8 +213,9 @@ static inline int kind_of(const struct reader *reader, int mode)
     if (!has(reader, AT_e))
         return kind_without_event(reader);
     int kind = mode == SCAN ? reader->kind : event_kind(reader);
-    return kind == TAPE_TICK_DEPTH && partial_depth(reader->stream) ? TAPE_TICK_DEPTH_SNAPSHOT
-                                                                    : kind;
+    return kind == TAPE_TICK_DEPTH && tape_tick_is_partial_depth(reader->stream)
+               ? TAPE_TICK_DEPTH_SNAPSHOT
+               : kind;
 }
 
 /* ---- the walk ---- */

@@ -89,6 +89,10 @@ int tape_tick_next_level(struct tape_slice *list, struct tape_decimal *price,
 /* tape_tick_parse_decimal(text, decimal): 1 when valid. */
 int tape_tick_parse_decimal(struct tape_slice text, struct tape_decimal *decimal);
 
+/* tape_tick_is_partial_depth(stream): 1 for "<symbol>@depth5", 10 or 20, with a speed or without:
+ * each message is the whole book, on futures in the layout of a diff. */
+int tape_tick_is_partial_depth(struct tape_slice stream);
+
 const char *tape_tick_kind_word(int kind);
 
 #ifdef __cplusplus

@@ -12,6 +12,7 @@
 #include "replay/source_books_deferred.h"
 #include "replay/source_books_set.h"
 #include "replay/source_glob.h"
+#include "replay/source_names.h"
 #include "replay/source_snapshots.h"
 
 #define SECOND_NS 1000000000ll
@@ -41,6 +42,8 @@ struct capture {
  * held and are stamped at_ns or later. last_ordinals: of what was read of
  * each archive. follows: what is only in the ring of a live recording counts, too. full_ns: up to
  * there one reading went from the beginning, so that the streams' first_known_ns count for it.
+ * unheard: a message without a name may be of a depth stream that was asked for before this reading
+ * began.
  */
 struct tape_source_books {
     char **paths;
@@ -49,11 +52,12 @@ struct tape_source_books {
     struct tape_source *source;
     struct tape_message held;
     struct tape_source_books_deferred deferred;
-    int holds, ended, whole, damages, follows;
+    int holds, ended, whole, damages, follows, unheard;
     int64_t at_ns, last_ns, full_ns;
     int64_t last_ordinals[TAPE_SOURCE_ARCHIVES_MAX];
     struct capture captures[TAPE_SOURCE_ARCHIVES_MAX];
     struct tape_source_books_set set;
+    struct tape_source_names names;
     struct tape_growing payload;
 };
 
@@ -169,31 +173,57 @@ static void take_nameless(struct tape_source_books *books, const struct tape_mes
     }
 }
 
+static int is_depth(const struct tape_tick *tick)
+{
+    return tick->kind == TAPE_TICK_DEPTH || tick->kind == TAPE_TICK_DEPTH_SNAPSHOT;
+}
+
+static int take_update(struct tape_source_books *books, const struct tape_message *message,
+                       const struct tape_tick *tick, struct tape_slice name,
+                       struct tape_error *error)
+{
+    if (books->stream && !tape_source_glob_match(books->stream, name.data, name.bytes))
+        return 0;
+    struct tape_source_books_stream *stream =
+        add_stream(books, name, tick->kind == TAPE_TICK_DEPTH, error);
+    if (!stream)
+        return TAPE_FAILED;
+    tape_source_books_set_carry(stream, message->archive, message->connection);
+    apply(books, stream, tick, message);
+    return 0;
+}
+
+/* A message of a connection without wrappers, which may be of a depth stream. */
+static int take_unwrapped(struct tape_source_books *books, const struct tape_message *message,
+                          struct tape_error *error)
+{
+    struct tape_tick tick;
+    struct tape_slice name;
+    int asked = tape_source_names_asked(&books->names, message->archive, message->connection);
+    if (asked == 0 || !tape_source_tick(message, &tick) || !is_depth(&tick))
+        return 0;
+    books->unheard |= asked < 0;
+    if (!tape_source_names_tell(&books->names, message->archive, message->connection, &tick, &name))
+        return 0;
+    return take_update(books, message, &tick, name, error);
+}
+
 static int take_data(struct tape_source_books *books, const struct tape_message *message,
                      struct tape_error *error)
 {
     struct tape_tick tick;
     int imported = message->flags & TAPE_RECORD_FLAG_IMPORTED;
-    if (!is_depth_name(message->stream)) {
-        if (imported && !message->stream.bytes)
-            take_nameless(books, message);
+    if (!message->stream.bytes && !imported)
+        return take_unwrapped(books, message, error);
+    if (!message->stream.bytes)
+        take_nameless(books, message);
+    if (!is_depth_name(message->stream))
         return 0;
-    }
     if (imported)
         note_symbol(books, message->archive, message->stream);
-    if (books->stream &&
-        !tape_source_glob_match(books->stream, message->stream.data, message->stream.bytes))
+    if (!tape_source_tick(message, &tick) || !is_depth(&tick))
         return 0;
-    if (!tape_source_tick(message, &tick) ||
-        (tick.kind != TAPE_TICK_DEPTH && tick.kind != TAPE_TICK_DEPTH_SNAPSHOT))
-        return 0;
-    struct tape_source_books_stream *stream =
-        add_stream(books, message->stream, tick.kind == TAPE_TICK_DEPTH, error);
-    if (!stream)
-        return TAPE_FAILED;
-    tape_source_books_set_carry(stream, message->archive, message->connection);
-    apply(books, stream, &tick, message);
-    return 0;
+    return take_update(books, message, &tick, message->stream, error);
 }
 
 /* ---- events ---- */
@@ -238,6 +268,8 @@ static void take_note(struct tape_source_books *books, const struct tape_message
 static int take_event(struct tape_source_books *books, const struct tape_message *message,
                       struct tape_error *error)
 {
+    if (tape_source_names_hear(&books->names, message) < 0)
+        return short_of_memory(error);
     switch (message->record_kind) {
     case TAPE_RECORD_SNAPSHOT:
         return take_snapshot(books, message, error);
@@ -277,13 +309,14 @@ static void note_damages(struct tape_source_books *books)
     }
 }
 
-/* 1 for events that change a book, or the trust in it. */
+/* 1 for events that change a book, or the trust in it, or tell whose updates come. */
 static int is_of_books(const struct tape_message *event)
 {
     int kind = event->record_kind;
     return kind == TAPE_RECORD_SNAPSHOT || kind == TAPE_RECORD_NOTE ||
            kind == TAPE_RECORD_CONNECTION_CLOSE || kind == TAPE_RECORD_SESSION_START ||
-           kind == TAPE_RECORD_SESSION_END;
+           kind == TAPE_RECORD_SESSION_END || kind == TAPE_RECORD_HANDSHAKE_REQUEST ||
+           kind == TAPE_RECORD_SUBSCRIPTION_ASKED;
 }
 
 /* Events that were met: those before at_ns; all of them where a message came after them. */
@@ -370,6 +403,7 @@ static int begin(struct tape_source_books *books, int64_t from_ns, struct tape_e
     };
     close_source(books);
     tape_source_books_set_restart(&books->set);
+    books->unheard = 0;
     for (int i = 0; i < TAPE_SOURCE_ARCHIVES_MAX; i++)
         books->last_ordinals[i] = -1;
     memset(books->captures, 0, sizeof books->captures);
@@ -382,9 +416,17 @@ static int begin(struct tape_source_books *books, int64_t from_ns, struct tape_e
     return books->whole ? 0 : tape_source_seek(books->source, from_ns, error);
 }
 
-/* Whether a longer look backwards could make more of the books known. */
+/* Whether a longer look backwards could tell whose messages without a name are. */
+static int wants_names(const struct tape_source_books *books)
+{
+    return books->unheard && books->at_ns > books->full_ns;
+}
+
+/* … or could make more of the books known. */
 static int wants_more(const struct tape_source_books *books)
 {
+    if (wants_names(books))
+        return 1;
     for (size_t i = 0; i < books->set.count; i++) {
         const struct tape_source_books_stream *stream = books->set.streams[i];
         int hopeless = stream->broke ||
@@ -409,6 +451,8 @@ static int64_t begin_of(int64_t at_ns, int step)
 static int may_find_more(const struct tape_source_books *books, int64_t at_ns, int step)
 {
     int64_t from_ns = begin_of(at_ns, step), to_ns = begin_of(at_ns, step - 1) + CLOCK_SLACK_NS;
+    if (wants_names(books))
+        return 1;
     if (__builtin_sub_overflow(from_ns, CLOCK_SLACK_NS, &from_ns))
         from_ns = INT64_MIN;
     /* Those of captures are lines among the others. Clocks are set back and forth a little. */
@@ -521,6 +565,7 @@ void tape_source_books_free(struct tape_source_books *books)
         return;
     close_source(books);
     tape_source_books_set_free(&books->set);
+    tape_source_names_clear(&books->names);
     for (int i = 0; i < books->count; i++)
         free(books->paths[i]);
     free(books->paths);

@@ -24,6 +24,9 @@ struct tape_source_books; /* opaque; one thread */
  * stream of which nothing came in the last step that was read is not met. NULL on failure. Keeps
  * copies of paths and stream.
  *
+ * A message without a wrapper is of the depth stream that its connection asked for, where that can
+ * be but one; where the asking lies further back it is looked for.
+ *
  * A book is known only while its updates are known to be whole: its connection ended, its recorder
  * did, or a place of the recording is damaged: then it is not, until an update comes that follows
  * on (nothing was lost) or a new snapshot. Whoever asks often keeps one of these and advances it: a

@@ -18,7 +18,8 @@ static void look_at(void *context, const struct tape_segment_stream_count *count
     struct look *look = context;
     if (look->found)
         return;
-    if (count->name_bytes >= NAME_MAY_BE_CUT_BYTES) {
+    /* Without a name, of any stream: whose it is only the connection tells. */
+    if (count->name_bytes == 0 || count->name_bytes >= NAME_MAY_BE_CUT_BYTES) {
         look->found = 1;
         return;
     }

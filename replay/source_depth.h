@@ -10,8 +10,8 @@ extern "C" {
 
 /* tape_source_depth_may_be(path, stream, from_ns, to_ns): 0 when the footers tell that no message
  * received in [from_ns, to_ns) is of a depth stream that ${stream} (as in tape_source_options)
- * selects; 1 when there is one, or they do not tell: a segment that is being recorded, a block that
- * was not counted, anything that could not be opened. */
+ * selects; 1 when there is one, or they do not tell: messages without a name, a segment that is
+ * being recorded, a block that was not counted, anything that could not be opened. */
 int tape_source_depth_may_be(const char *path, const char *stream, int64_t from_ns, int64_t to_ns);
 
 #ifdef __cplusplus

@@ -677,6 +677,81 @@ static void test_what_one_archive_has_late(void **state)
     tape_source_books_free(books);
 }
 
+/* As diff_by(), without a wrapper; of spot without "pu". */
+static void bare(const char *symbol, uint32_t connection, int64_t after, int last, int futures)
+{
+    char payload[300], pu[40] = "";
+    if (futures)
+        snprintf(pu, sizeof pu, "\"pu\":%d,", last - 1);
+    snprintf(payload, sizeof payload,
+             "{\"e\":\"depthUpdate\",\"E\":%d,\"s\":\"%s\",\"U\":%d,\"u\":%d,%s"
+             "\"b\":[[\"1.5\",\"%d\"]],\"a\":[]}",
+             1000 + last, symbol, last, last, pu, last);
+    text(connection, 0, after, payload);
+}
+
+static void test_messages_without_a_wrapper(void **state)
+{
+    (void)state;
+    event(TAPE_RECORD_SUBSCRIPTION_ASKED, 1, 1,
+          "{\"id\":1,\"streams\":[\"x@depth@0ms\",\"x@trade\",\"y@depth20\",\"yy@depth\"]}");
+    snapshot("x@depth@0ms", 2, 9);
+    bare("X", 1, 3, 10, 1);
+    bare("Y", 1, 4, 77, 1); /* a partial book in a diff's layout */
+    bare("YY", 1, 5, 78, 1);
+    bare("Z", 1, 6, 79, 1);
+    text(1, 0, 7, "{\"e\":\"trade\",\"s\":\"X\",\"t\":1}");
+    struct tape_source_books *books = build(8);
+    expect_count(books, 3);
+    expect_book(books, "x@depth@0ms", 10, "");
+    expect_book(books, "y@depth20", 77, "");
+    expect_book(books, "yy@depth", 0, no_snapshot);
+    /* A connection that was asked for two streams of one symbol. */
+    event(TAPE_RECORD_HANDSHAKE_REQUEST, 2, 10,
+          "GET /ws/x@depth20/x@depth@0ms?a=/w@depth HTTP/1.1\r\nHost: x\r\n\r\n");
+    bare("X", 2, 11, 11, 1);
+    advance(books, 12);
+    expect_count(books, 3);
+    expect_book(books, "x@depth@0ms", 10, "");
+    bare("X", 2, 13, 11, 0); /* of spot, where partial books have no "e" */
+    text(2, 0, 14, "{\"lastUpdateId\":5,\"bids\":[[\"1\",\"2\"]],\"asks\":[]}");
+    advance(books, 15);
+    expect_count(books, 4);
+    expect_book(books, "x@depth@0ms", 0, "an update after 10 does not tell which updates it holds");
+    expect_book(books, "x@depth20", 5, "");
+    /* Late, after its end. */
+    event(TAPE_RECORD_CONNECTION_CLOSE, 2, 16, "{}");
+    text(2, 0, 17, "{\"lastUpdateId\":6,\"bids\":[[\"1\",\"2\"]],\"asks\":[]}");
+    advance(books, 18);
+    expect_book(books, "x@depth20", 6, "");
+    tape_source_books_free(books);
+    books = build_of(1, "x*", 8);
+    expect_count(books, 1);
+    tape_source_books_free(books);
+}
+
+static void test_asked_for_long_ago(void **state)
+{
+    (void)state;
+    event(TAPE_RECORD_HANDSHAKE_REQUEST, 1, 0, "GET /ws/x@depth HTTP/1.1\r\n\r\n");
+    bare("X", 2, 1, 500, 1); /* nobody knows of which */
+    bare("X", 1, 1, 9, 1);
+    flush();
+    for (int64_t hour = 1; hour < 40; hour++) {
+        if (hour == 30)
+            snapshot("x@depth", hour * HOUR - 1, 8 + (int)hour);
+        bare("X", 1, hour * HOUR, 9 + (int)hour, 1);
+        flush();
+    }
+    struct tape_source_books *books = build(39 * HOUR + 1);
+    expect_book(books, "x@depth", 48, "");
+    advance(books, 35 * HOUR + 1);
+    expect_book(books, "x@depth", 44, "");
+    advance(books, 29 * HOUR + 1);
+    expect_book(books, "x@depth", 0, no_snapshot);
+    tape_source_books_free(books);
+}
+
 static void test_what_cannot_be_built(void **state)
 {
     (void)state;
@@ -707,6 +782,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_nothing_is_left_of_another_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_archives, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_one_archive_has_late, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_messages_without_a_wrapper, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_asked_for_long_ago, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_built, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
