@@ -8,8 +8,8 @@
 #include "replay/pace.h"
 #include "replay/play_internal.h"
 #include "replay/printable.h"
+#include "replay/receipt_source.h"
 #include "replay/span.h"
-#include "replay/status_word.h"
 #include "replay/timespec.h"
 
 /* A follower that waits for a recorder says so this often. */
@@ -27,18 +27,14 @@ void tape_play_tell_damages(struct tape_play *play)
 {
     struct tape_source *source = tape_transport_source(play->transport);
     struct tape_source_damage damage;
-    char text[1200];
+    char line[TAPE_RECEIPT_DAMAGE_BYTES];
     int total = tape_source_damages(source);
     for (; play->damages_told < total; play->damages_told++) {
         if (!tape_source_damage(source, play->damages_told, &damage))
             continue;
-        FILE *to = tape_play_notices(play);
-        tape_printable_text(text, sizeof text, damage.text, strlen(damage.text));
-        fprintf(to, "tape-replay: %s, passed over: %s", tape_status_word(damage.verdict), text);
-        if (damage.to_ordinal > damage.from_ordinal)
-            fprintf(to, " (records %" PRIu64 " to %" PRIu64 " are lost)", damage.from_ordinal,
-                    damage.to_ordinal - 1);
-        fputc('\n', to);
+        tape_receipt_damage_line(line, &damage, play->receipt.archives,
+                                 play->receipt.archives_count);
+        fprintf(tape_play_notices(play), "tape-replay: %s\n", line);
     }
 }
 

@@ -1,11 +1,9 @@
 #include "replay/receipt.h"
 
 #include <inttypes.h>
-#include <string.h>
 
 #include "replay/object.h"
-#include "replay/printable.h"
-#include "replay/status_word.h"
+#include "replay/receipt_source.h"
 #include "replay/timespec.h"
 
 static const char *end_word(int end)
@@ -69,40 +67,6 @@ static void print_transport(const struct tape_receipt *receipt, FILE *to)
                 faults->cuts, faults->cuts == 1 ? "" : "s");
 }
 
-/* The rows of one archive added up. */
-static struct tape_source_share sum_of(const struct tape_source *source, int archive)
-{
-    struct tape_source_share sum = {.archive = archive}, share;
-    for (int i = 0; tape_source_share(source, i, &share); i++) {
-        if (share.archive != archive)
-            continue;
-        sum.given += share.given;
-        sum.late += share.late;
-        sum.missed += share.missed;
-        sum.unmatched += share.unmatched;
-        if (share.late_max_ns > sum.late_max_ns)
-            sum.late_max_ns = share.late_max_ns;
-    }
-    return sum;
-}
-
-static void print_shares(const struct tape_receipt *receipt, const struct tape_source *source,
-                         FILE *to)
-{
-    char late[TAPE_TIMESPEC_DURATION_TEXT_BYTES], name[400];
-    struct tape_source_share any;
-    if (!tape_source_share(source, 0, &any))
-        return;
-    for (int i = 0; i < receipt->archives_count; i++) {
-        struct tape_source_share sum = sum_of(source, i);
-        const char *path = receipt->archives[i];
-        tape_timespec_format_duration(late, sum.late_max_ns);
-        fprintf(to, "%s: %" PRIu64 " messages first, %" PRIu64 " later%s%s, %" PRIu64 " missed\n",
-                tape_printable_text(name, sizeof name, path, strlen(path)), sum.given, sum.late,
-                sum.late > 0 ? " by up to " : "", sum.late > 0 ? late : "", sum.missed);
-    }
-}
-
 void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_source *source,
                         FILE *to)
 {
@@ -114,6 +78,7 @@ void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_so
     if (receipt->totals.lateness.count > 0)
         print_lateness(receipt, to);
     print_transport(receipt, to);
+    tape_receipt_print_event_late(source, to);
     if (receipt->overruns > 0)
         fprintf(to, "; overrun by the ring %" PRIu64 " times", receipt->overruns);
     if (damages > 0)
@@ -122,30 +87,10 @@ void tape_receipt_print(const struct tape_receipt *receipt, const struct tape_so
         receipt->end == TAPE_RECEIPT_FAILURE)
         fprintf(to, "; ended early: %s", end_word(receipt->end));
     fputc('\n', to);
-    print_shares(receipt, source, to);
+    tape_receipt_print_shares(source, receipt->archives, receipt->archives_count, "", to);
     if (receipt->digest[0])
         fprintf(to, "sha256 %s\n", receipt->digest);
     fflush(to);
-}
-
-static cJSON *damage_objects(const struct tape_source *source)
-{
-    cJSON *list = cJSON_CreateArray();
-    struct tape_source_damage damage;
-    for (int i = 0; tape_source_damage(source, i, &damage); i++) {
-        cJSON *object = cJSON_CreateObject();
-        tape_object_put_string(object, "verdict", tape_status_word(damage.verdict));
-        tape_object_put_string(object, "text", damage.text);
-        tape_object_put_count(object, "archive", (uint64_t)damage.archive);
-        tape_object_put_ordinal(object, "from_ordinal", damage.from_ordinal);
-        tape_object_put_ordinal(object, "to_ordinal", damage.to_ordinal);
-        if (damage.from_ns != 0)
-            tape_object_put_time(object, "from", damage.from_ns);
-        if (damage.to_ns != 0)
-            tape_object_put_time(object, "to", damage.to_ns);
-        cJSON_AddItemToArray(list, object);
-    }
-    return list;
 }
 
 static void put_asked(cJSON *object, const struct tape_receipt *receipt)
@@ -222,36 +167,6 @@ static void put_transport(cJSON *object, const struct tape_receipt *receipt)
     tape_object_put_count(faults, "skipped", totals->skipped);
 }
 
-/* What came of each stream in each archive, where duplicates were looked for. */
-static void put_shares(cJSON *object, const struct tape_receipt *receipt,
-                       const struct tape_source *source)
-{
-    struct tape_source_share share;
-    cJSON *list = cJSON_CreateArray();
-    uint64_t removed = 0;
-    for (int i = 0; tape_source_share(source, i, &share); i++) {
-        cJSON *row = cJSON_CreateObject();
-        tape_object_put_string(row, "stream", share.stream);
-        tape_object_put_count(row, "archive", (uint64_t)share.archive);
-        tape_object_put_count(row, "given", share.given);
-        tape_object_put_count(row, "late", share.late);
-        tape_object_put_count(row, "missed", share.missed);
-        tape_object_put_count(row, "unmatched", share.unmatched);
-        tape_object_put_count(row, "differing", share.differing);
-        if (share.late > 0) {
-            tape_object_put_wide(row, "late_p50_ns", share.late_p50_ns);
-            tape_object_put_wide(row, "late_p99_ns", share.late_p99_ns);
-            tape_object_put_wide(row, "late_max_ns", share.late_max_ns);
-        }
-        removed += share.late;
-        cJSON_AddItemToArray(list, row);
-    }
-    tape_object_put_count(object, "duplicates_removed", removed);
-    cJSON_AddItemToObject(object, "shares", list);
-    if (receipt->apart)
-        cJSON_AddTrueToObject(object, "archives_share_no_time");
-}
-
 int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tape_source *source,
                             FILE *to)
 {
@@ -261,10 +176,13 @@ int tape_receipt_print_json(const struct tape_receipt *receipt, const struct tap
     put_emitted(object, receipt);
     put_pace(object, receipt);
     put_transport(object, receipt);
-    put_shares(object, receipt, source);
+    tape_receipt_put_event_late(object, source);
+    tape_receipt_put_shares(object, source);
+    if (receipt->apart)
+        cJSON_AddTrueToObject(object, "archives_share_no_time");
     tape_object_put_count(object, "overruns", receipt->overruns);
     tape_object_put_count(object, "blocks_read", receipt->blocks_read);
     tape_object_put_count(object, "damages_total", (uint64_t)tape_source_damages(source));
-    cJSON_AddItemToObject(object, "damages", damage_objects(source));
+    tape_receipt_put_damages(object, source);
     return tape_object_print(object, to);
 }

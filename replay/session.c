@@ -7,8 +7,8 @@
 #include "replay/control.h"
 #include "replay/options.h"
 #include "replay/printable.h"
+#include "replay/receipt_source.h"
 #include "replay/session_internal.h"
-#include "replay/status_word.h"
 
 enum { MISSING_MAX = 8, MISSING_ALL_MAX = 1000 }; /* streams that are told, of a client, of all */
 
@@ -320,10 +320,14 @@ void tape_session_note(struct tape_session *session, const char *text)
 void tape_session_tell_damages(struct tape_session *session)
 {
     struct tape_source_damage damage;
+    char line[TAPE_RECEIPT_DAMAGE_BYTES];
     struct tape_source *source = tape_transport_source(session->transport);
     int total = tape_source_damages(source);
-    for (; session->damages_told < total; session->damages_told++)
-        if (tape_source_damage(source, session->damages_told, &damage))
-            tape_session_tell(session, "%s, passed over: %s", tape_status_word(damage.verdict),
-                              damage.text);
+    for (; session->damages_told < total; session->damages_told++) {
+        if (!tape_source_damage(source, session->damages_told, &damage))
+            continue;
+        tape_receipt_damage_line(line, &damage, session->options.archives,
+                                 session->options.archives_count);
+        tape_session_tell(session, "%s", line);
+    }
 }

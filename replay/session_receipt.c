@@ -3,22 +3,9 @@
 
 #include "replay/control.h"
 #include "replay/object.h"
+#include "replay/receipt_source.h"
 #include "replay/session_internal.h"
-#include "replay/status_word.h"
 #include "replay/timespec.h"
-
-static void put_damages(cJSON *object, struct tape_session *session)
-{
-    struct tape_source *source = tape_transport_source(session->transport);
-    struct tape_source_damage damage;
-    cJSON *list = cJSON_AddArrayToObject(object, "damages");
-    for (int i = 0; tape_source_damage(source, i, &damage); i++) {
-        cJSON *item = cJSON_CreateObject();
-        tape_object_put_string(item, "verdict", tape_status_word(damage.verdict));
-        tape_object_put_string(item, "text", damage.text);
-        cJSON_AddItemToArray(list, item);
-    }
-}
 
 static void put_totals(cJSON *object, const struct tape_session *session)
 {
@@ -50,7 +37,7 @@ cJSON *tape_session_state(struct tape_session *session, int64_t now_ns)
     if (waits_for_clients(session, now_ns))
         cJSON_ReplaceItemInObject(object, "phase", cJSON_CreateString("waiting"));
     put_totals(object, session);
-    put_damages(object, session);
+    tape_receipt_put_damages(object, tape_transport_source(session->transport));
     return object;
 }
 
@@ -81,6 +68,8 @@ cJSON *tape_session_take_receipt(struct tape_session *session, int64_t now_ns)
         return NULL;
     tape_object_put_string(object, "end", end_word(session));
     tape_object_put_wide(object, "wall_ns", wall_of(session, now_ns));
+    tape_receipt_put_event_late(object, tape_transport_source(session->transport));
+    tape_receipt_put_shares(object, tape_transport_source(session->transport));
     tape_session_end_digest(session, digest);
     if (digest[0])
         cJSON_AddStringToObject(object, "sha256", digest);
@@ -108,6 +97,7 @@ void tape_session_tell_receipt(struct tape_session *session, int64_t now_ns, FIL
 {
     struct tape_transport_state state;
     const struct tape_session_totals *totals = &session->totals;
+    const struct tape_source *source = tape_transport_source(session->transport);
     char wall[TAPE_TIMESPEC_DURATION_TEXT_BYTES], digest[TAPE_DIGEST_TEXT_BYTES];
     if (has_nothing_to_tell(session))
         return;
@@ -128,7 +118,10 @@ void tape_session_tell_receipt(struct tape_session *session, int64_t now_ns, FIL
                 tape_session_damages(session) == 1 ? "" : "s");
     if (!session->ended)
         fputs("; ended early: nobody is there any more", to);
+    tape_receipt_print_event_late(source, to);
     fputc('\n', to);
+    tape_receipt_print_shares(source, session->options.archives, session->options.archives_count,
+                              "tape-replay: ", to);
     tape_session_end_digest(session, digest);
     if (digest[0])
         fprintf(to, "sha256 %s\n", digest);
