@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "format/feed_ends.h"
 #include "format/scan.h"
 #include "format/venue.h"
 #include "format/ws.h"
@@ -127,6 +128,15 @@ static void cut_all(struct tape_feed *feed)
     for (size_t i = 0; i < BUCKETS && feed->open > 0; i++)
         while (feed->buckets[i])
             cut(feed, &feed->buckets[i]);
+}
+
+static void cut_ended(struct tape_feed *feed, const struct tape_record *record)
+{
+    int ends = tape_feed_ends(record->kind, record->connection, record->data, record->bytes);
+    if (ends == TAPE_FEED_ENDS_CONNECTION)
+        cut_connection(feed, record->connection);
+    else if (ends == TAPE_FEED_ENDS_ALL)
+        cut_all(feed);
 }
 
 static int reserve(struct bytes *bytes, size_t wanted, size_t *held)
@@ -450,10 +460,8 @@ static __attribute__((noinline)) int push_any(struct tape_feed *feed,
         return push_frame(feed, record, message, error);
     if (!tape_record_kind_word(record->kind))
         return 0;
-    if (record->kind == TAPE_RECORD_CONNECTION_CLOSE && feed->open > 0)
-        cut_connection(feed, record->connection);
-    if (record->kind == TAPE_RECORD_SESSION_START)
-        cut_all(feed);
+    if (feed->open > 0)
+        cut_ended(feed, record);
     fill(message, record, TAPE_FEED_EVENT);
     return 1;
 }

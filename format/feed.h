@@ -77,9 +77,9 @@ int tape_feed_push(struct tape_feed *feed, const struct tape_record *record,
 void tape_feed_pass(struct tape_feed *feed, uint64_t from, uint64_t to);
 
 /* tape_feed_cut(feed, message): after a push: 1 with a message of kind BAD that will never be
- * whole, because the record ended its connection (or began a session, or came after a hole); its
- * payload is what there was of it. 0 when there is no more. What is not asked for by the next push
- * is forgotten. */
+ * whole, because the record ended its connection (or began a session, told of frames that were not
+ * kept, or came after a hole); its payload is what there was of it. 0 when there is no more. What
+ * is not asked for by the next push is forgotten. */
 int tape_feed_cut(struct tape_feed *feed, struct tape_message *message);
 
 /* tape_feed_is_orphan(record, message): whether the message that the record gave is a continuation

@@ -1,6 +1,7 @@
 /* Every record of a block to its group: rows of templates, texts by stream, all else. */
 #include <string.h>
 
+#include "format/feed_ends.h"
 #include "format/pack_internal.h"
 #include "format/pack_name.h"
 #include "format/pack_number.h"
@@ -69,12 +70,13 @@ static void note_fragment(struct tape_pack *pack, uint32_t connection, int open)
 /* The records that end a connection's open message, or all, as the feed has it. */
 static void note_event(struct tape_pack *pack, const struct tape_pack_waiting *record)
 {
-    int all = record->kind == TAPE_RECORD_SESSION_START;
-    if (!all && record->kind != TAPE_RECORD_CONNECTION_OPEN &&
-        record->kind != TAPE_RECORD_CONNECTION_CLOSE)
+    if (pack->doubt_count == 0)
         return;
+    int ends = tape_feed_ends(record->kind, record->connection, pack->bodies.bytes + record->offset,
+                              record->bytes);
     for (uint32_t i = 0; i < pack->doubt_count; i++)
-        if (all || pack->doubts[i].connection == record->connection)
+        if (ends == TAPE_FEED_ENDS_ALL ||
+            (ends == TAPE_FEED_ENDS_CONNECTION && pack->doubts[i].connection == record->connection))
             pack->doubts[i].open = 0;
 }
 
@@ -93,7 +95,7 @@ static void forget_doubts(struct tape_pack *pack)
  * it: where a connection sends a fragment in this block, over none of its frames. */
 static void find_forms(struct tape_pack *pack)
 {
-    enum { FIN = 0x80, CONTROL = 8, OPCODE = 15 };
+    enum { FIN = 0x80, CONTROL = 8, OPCODE = 15, LAST_FRAGMENT = FIN | TAPE_WS_CONTINUATION };
     forget_doubts(pack);
     for (uint32_t i = 0; i < pack->count; i++) {
         struct tape_pack_waiting *record = &pack->records[i];
@@ -110,7 +112,7 @@ static void find_forms(struct tape_pack *pack)
         if (record->kind == TAPE_RECORD_FRAME_IN &&
             !(record->flags & TAPE_RECORD_FLAGS_UNREADABLE) && !(body[0] & CONTROL) &&
             (!(body[0] & FIN) || (body[0] & OPCODE) == 0))
-            note_fragment(pack, record->connection, !(body[0] & FIN));
+            note_fragment(pack, record->connection, body[0] != LAST_FRAGMENT);
         record->form = body[0];
         record->header = body[0] == 0 ? 0 : record->header;
     }

@@ -36,10 +36,11 @@ KINDS = {1: "frame_in", 2: "frame_out", 3: "handshake_request", 4: "handshake_re
          9: "clock", 10: "snapshot", 11: "note", 12: "session_start", 13: "session_end", 14: "delay"}
 FLAGS = {1: "kernel_stamp", 2: "shared_stamp", 4: "imported", 8: "bad", 16: "partial", 32: "after_close"}
 FRAME_IN, FRAME_OUT = 1, 2
+BINARY = 2
 IMPORTED, BAD, PARTIAL, AFTER_CLOSE = 4, 8, 16, 32
 
 FILE_HEADER, BLOCK_HEADER, TRAILER = 64, 80, 32
-BODY_MAX = 16_781_312
+BODY_MAX, MESSAGE_MAX = 16_781_312, 16_777_216
 RAW_MAX, STORED_MAX = 33_554_432, 34_603_008
 WINDOW_MAX = 32 << 20
 PACKED_CODECS, FOOTER_CODEC = (2, 3), 4
@@ -1141,16 +1142,18 @@ Message = collections.namedtuple("Message", "ordinal recv_ns connection flags op
 
 
 def split_frame(body):
-    """(opcode, fin, payload) of one whole frame."""
-    if len(body) < 2:
+    """(opcode, fin, payload) of one whole frame as RFC 6455 has it, no extension's bits; or None."""
+    if len(body) < 2 or body[0] & 0x70 or body[0] & 15 not in (0, 1, 2, 8, 9, 10):
         return None
     length, at = body[1] & 127, 2
     if length > 125:
-        width = 2 if length == 126 else 8
+        width, least = (2, 126) if length == 126 else (8, 65536)
         length, at = int.from_bytes(body[2:2 + width], "big"), 2 + width
+        if length < least:
+            return None
     mask = body[at:at + 4] if body[1] & 128 else b""
     payload = body[at + len(mask):]
-    if len(payload) != length:
+    if len(payload) != length or body[0] & 8 and (length > 125 or body[0] < 128):
         return None
     if mask:
         payload = bytes(b ^ mask[i & 3] for i, b in enumerate(payload))
@@ -1158,38 +1161,50 @@ def split_frame(body):
 
 
 class Messages:
-    """Joins frames of each connection. A hole in the ordinals ends what was begun before it: the
-    missing records may have held its middle."""
+    """Joins frames of each connection. Where frames may be missing, what was begun before is none."""
 
     def __init__(self):
         self.begun, self.expected = {}, 0
+
+    def end(self, record):
+        """What a record that is no frame ends."""
+        kind = KINDS.get(record.kind)
+        gap = kind == "note" and parse_json(record.body).get("kind") == "gap"
+        if kind == "session_start" or gap and record.connection == 0:
+            self.begun.clear()
+        elif kind == "connection_close" or gap:
+            self.begun.pop(record.connection, None)
 
     def push(self, record):
         """A message, or None."""
         if record.ordinal != self.expected:
             self.begun.clear()
         self.expected = record.ordinal + 1
-        if KINDS.get(record.kind) == "connection_close":
-            self.begun.pop(record.connection, None)
-        if record.kind != FRAME_IN or record.flags & (BAD | PARTIAL | AFTER_CLOSE):
+        if record.kind != FRAME_IN:
+            self.end(record)
+            return None
+        if record.flags & (BAD | PARTIAL | AFTER_CLOSE) or record.body[1:2] >= b"\x80":
             return None
         frame = split_frame(record.body)
         if frame is None or frame[0] > 2:
             return None
         opcode, fin, payload = frame
-        flags = record.flags
-        if opcode == 0:
-            if record.connection not in self.begun:
-                return None
-            opcode, before, parts = self.begun.pop(record.connection)
-            flags, payload = flags | before, parts + [payload]
-        else:
-            self.begun.pop(record.connection, None)
-            payload = [payload]
-        if not fin:
-            self.begun[record.connection] = (opcode, flags, payload)
+        if (opcode == 0) != (record.connection in self.begun):
             return None
-        return Message(record.ordinal, record.recv_ns, record.connection, flags, opcode, b"".join(payload))
+        opcode, flags, parts = self.begun.pop(record.connection, (opcode, 0, []))
+        flags, parts = flags | record.flags, parts + [payload]
+        if not fin:
+            self.begun[record.connection] = (opcode, flags, parts)
+            return None
+        payload = b"".join(parts)
+        if len(payload) > MESSAGE_MAX:
+            return None
+        return Message(record.ordinal, record.recv_ns, record.connection, flags, opcode, payload)
+
+
+JSON = json.JSONDecoder(parse_int=str, parse_float=str, parse_constant=int)  # int("NaN") is a ValueError
+SPACE = re.compile("[ \t\n\r]*")
+ANSWER_KEY = re.compile(rb'[ \t\n\r]*\{[ \t\n\r]*"(result|id|error|code|msg)"')
 
 
 def parse_json(payload):
@@ -1216,26 +1231,41 @@ def is_fault(value):
 
 def is_answer(message):
     """The venue's answer to a request of the recorder's; never an imported line."""
-    if message.flags & IMPORTED or len(message.payload) > 65536:
+    if message.flags & IMPORTED or len(message.payload) > 65536 or message.opcode == BINARY:
         return False
     value = parse_json(message.payload)
-    if next(iter(value), None) not in ("result", "id", "error", "code", "msg") or depth(value) > 8:
+    if not ANSWER_KEY.match(message.payload) or depth(value) > 8:
         return False
     return is_fault(value) or is_fault(value.get("error")) or "id" in value and "result" in value
 
 
-ESCAPE, QUOTE = "\uf8ff", "\uf8fe"  # stand in for a backslash and for the quote behind it
+def members(text):
+    """(key, value, its text) of a JSON object one after the other; ValueError where there is none."""
+    at, mark = SPACE.match(text).end(), "{"
+    while text[at:at + 1] == mark:
+        key, at = JSON.raw_decode(text, SPACE.match(text, at + 1).end())
+        at = SPACE.match(text, at).end()
+        if not isinstance(key, str) or text[at:at + 1] != ":":
+            raise ValueError
+        begin = SPACE.match(text, at + 1).end()
+        value, at = JSON.raw_decode(text, begin)
+        yield key, value, text[begin:at]
+        at, mark = SPACE.match(text, at).end(), ","
 
 
 def stream_of(message):
     """The string under the key `stream`, its escapes as sent, at most 255 bytes of it."""
-    name = parse_json(message.payload).get("stream")
-    if not isinstance(name, str):
+    name, wrapped = "", False
+    if message.opcode == BINARY:
+        return name
+    try:
+        for key, value, text in members(message.payload.decode("utf-8")):
+            wrapped = wrapped or key in ("stream", "data")
+            if key == "stream" or key == "e" and not wrapped:
+                name = text[1:-1] if key == "stream" and isinstance(value, str) else ""
+                break
+    except (ValueError, RecursionError):
         return ""
-    if b"\\" in message.payload:  # once more, so that escapes stay
-        stand_in = {"\\": ESCAPE, '"': QUOTE}
-        text = re.sub(r"\\(.)", lambda m: ESCAPE + stand_in.get(m[1], m[1]), message.payload.decode())
-        name = json.loads(text)["stream"].replace(QUOTE, '"').replace(ESCAPE, "\\")
     return name.encode("utf-8", "surrogatepass")[:255].decode("utf-8", "ignore")
 
 

@@ -3,6 +3,7 @@
 reader and tape-replay must give the same messages, and both must call damage damage. Cuts at every byte
 and flips of every byte of a small segment go through the stand-alone reader, a sample of them through
 tape-replay (its own tests do them all)."""
+import json
 import os
 import pathlib
 import random
@@ -17,7 +18,7 @@ import rig  # noqa: E402
 from maker import frame, SegmentMaker, START_NS  # noqa: E402
 from rig import expect, expect_equal, read_archive  # noqa: E402
 
-IN, OUT, CLOSE, NOTE, START = 1, 2, 6, 11, 12
+IN, OUT, OPEN, CLOSE, NOTE, START = 1, 2, 5, 6, 11, 12
 BAD, PARTIAL, AFTER_CLOSE = 8, 16, 32
 
 
@@ -264,7 +265,42 @@ def links_and_names(scratch):
     expect(stdout == joined(found) and code == 0, "the .tape counts: tape-replay exits %d:\n%s" % (code, said))
 
 
+def named(path):
+    """[(payload, stream)] of tape-replay's data messages."""
+    out = rig.play(path, "--format", "ndjson")
+    return [(m["payload"].encode(), m.get("stream", "")) for m in map(json.loads, out.splitlines()) if m["kind"] == "data"]
+
+
+def what_is_a_message(scratch):
+    """What begins, continues and ends a message, and what it is called."""
+    begin, go_on, end = frame(b'{"stream":', 1, False), frame(b'"x",', 0, False), frame(b'"data":1}', 0)
+    joined_ = (b'{"stream":"x","data":1}', "x")
+    gap, open_ = b'{"kind":"gap","cause":"disk full","frames":"1"}', b'{"session":1}'
+    whole = frame(b"whole")
+    told = [([begin, go_on, end], [joined_]), ([begin, whole, go_on, end], [joined_]), ([end, whole], [(b"whole", "")]),
+            ([begin, frame(b"", 9), go_on, (NOTE, 0, b'{"kind":"stall"}'), end], [joined_]),
+            ([begin, (NOTE, 1, gap), end, whole], [(b"whole", "")]), ([begin, (NOTE, 0, gap), whole], [(b"whole", "")]),
+            ([begin, (NOTE, 2, gap), go_on, (CLOSE, 2, b"{}"), end], [joined_]), ([begin, (CLOSE, 1, b"{}"), end], []),
+            ([begin, (START, 0, open_), end], []), ([begin, (OPEN, 1, open_), go_on, end], [joined_]),
+            ([b"\x81\x7e\x00\x05whole", b"\xc1\x05whole", b"\x83\x05whole", b"\x81\x85\x00\x00\x00\x00whole"], [])]
+    told += [([frame(text)], [(text, name)]) for text, name in (
+        (b'{"data":[1],"stream":"a"}', "a"), (b'{"e":"trade","stream":"a"}', ""), (b'{"data":1,"e":2,"stream":"a"}', "a"),
+        (b'{"stream":5,"stream":"a"}', ""), (b'{"data":1,"stream":"a\\/\\u0062","stream":"z"}', "a\\/\\u0062"),
+        (b'{"str\\u0065am":"a"}', "a"), (b'[{"stream":"a"}]', ""), (b'{"n":NaN,"stream":"a"}', ""),
+        (b'{"n":1e999,"m":%s,"stream":"a"}' % (b"7" * 5000), "a"), (b'{"\\u0069d":1,"result":2}', ""), (b'{"id":1,"result":2}', None))]
+    records, wanted = [session(1)], []
+    for parts, found in told:
+        records += [(START_NS, IN, 1, 1, part) if isinstance(part, bytes) else (START_NS, part[0], 0, *part[1:])
+                    for part in [*parts, (CLOSE, 1, b"{}")]]
+        wanted += [message for message in found if message[1] is not None]
+    path = maker.write_archive(scratch / "messages", {1: SegmentMaker(1).add(records).seal().data})
+    ours = [m for m in read_archive.messages(read_archive.Archive(path)) if not read_archive.is_answer(m)]
+    expect_equal([(m.payload, read_archive.stream_of(m)) for m in ours], wanted, "the stand-alone reader's messages")
+    expect_equal(named(path), wanted, "tape-replay's messages")
+
+
 def main(scratch):
+    what_is_a_message(scratch)
     make_cases()
     for number, one in enumerate(CASES):
         check_case(scratch, number, *one)

@@ -371,6 +371,36 @@ static void test_cut_by_hole(void **state)
     close_rig(rig);
 }
 
+static int push_note(struct rig *rig, uint32_t connection, const char *body)
+{
+    return push(rig, TAPE_RECORD_NOTE, connection, 0, body, strlen(body));
+}
+
+/* Frames that were not kept have no ordinals: only a note tells of them. */
+static void test_cut_by_gap(void **state)
+{
+    static const char gap[] = "{\"kind\":\"gap\",\"cause\":\"disk full\",\"frames\":\"2\"}";
+    struct rig *rig = open_rig();
+    struct tape_message cut;
+    (void)state;
+    push_text(rig, 1, TAPE_WS_TEXT, "a");
+    push_text(rig, 2, TAPE_WS_TEXT, "b");
+    push_note(rig, 0, "{\"kind\":\"stall\",\"cause\":\"gap\"}");
+    push_note(rig, 0, "{\"kind\":\"gap\"");
+    push_note(rig, 3, gap);
+    assert_int_equal(tape_feed_open_messages(rig->feed), 2);
+    assert_int_equal(push_note(rig, 2, gap), 1);
+    assert_message(rig, TAPE_FEED_EVENT, 0, gap, "");
+    assert_int_equal(tape_feed_cut(rig->feed, &cut), 1);
+    assert_slice(cut.payload, "b");
+    push_note(rig, 0, gap);
+    assert_int_equal(tape_feed_cut(rig->feed, &cut), 1);
+    assert_slice(cut.payload, "a");
+    assert_int_equal(push_text(rig, 1, FIN | TAPE_WS_TEXT, "whole"), 1);
+    assert_message(rig, TAPE_FEED_DATA, TAPE_WS_TEXT, "whole", "");
+    close_rig(rig);
+}
+
 static void pass(struct rig *rig, uint64_t from, uint64_t to)
 {
     tape_feed_pass(rig->feed, from, to);
@@ -573,6 +603,7 @@ int main(void)
         cmocka_unit_test(test_misplaced_fragments),
         cmocka_unit_test(test_misplaced_wrappers),
         cmocka_unit_test(test_cut_by_close),
+        cmocka_unit_test(test_cut_by_gap),
         cmocka_unit_test(test_cut_by_hole),
         cmocka_unit_test(test_left_out_on_purpose),
         cmocka_unit_test(test_flagged_records),

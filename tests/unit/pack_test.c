@@ -244,10 +244,10 @@ static void tells_shapes_apart_that_have_one_stream(void **state)
     seal_and_compare();
 }
 
-/* Fragments make what comes between them no message: it may not be passed over. */
-static void keeps_what_stands_inside_a_fragmented_message(void **state)
+/* Fragments make what comes between them no message: it may not be passed over. ends: the body of
+ * the record that says that there is nothing to come between any more. */
+static void keep_inside(int kind, const char *ends)
 {
-    (void)state;
     /* Long enough that codec 1 is not tried. */
     static const char text[] =
         "{\"stream\":\"a@b\",\"data\":{\"p\":1,\"of\":\"........................."
@@ -266,8 +266,15 @@ static void keeps_what_stands_inside_a_fragmented_message(void **state)
                                      .flags = 1,
                                      .bytes = (uint32_t)(used + sizeof text - 1),
                                      .data = body};
-        if (i == 450)
-            record.kind = TAPE_RECORD_CONNECTION_CLOSE;
+        if (i == 350) /* tells nothing of what is open */
+            record.kind = TAPE_RECORD_CONNECTION_OPEN;
+        if (i == 340) /* no end either: reserved bits are set */
+            body[0] = 0xc0;
+        if (i == 450) {
+            record.kind = (uint8_t)kind;
+            record.data = (const uint8_t *)ends;
+            record.bytes = (uint32_t)strlen(ends);
+        }
         append(&record);
         if (i == 200) { /* of connection 1 none, of the other all */
             seal_and_compare();
@@ -284,6 +291,18 @@ static void keeps_what_stands_inside_a_fragmented_message(void **state)
     }
     seal_and_compare();
     assert_int_equal(passed_over_last, 99);
+}
+
+static void keeps_what_stands_inside_a_fragmented_message(void **state)
+{
+    (void)state;
+    keep_inside(TAPE_RECORD_CONNECTION_CLOSE, "{}");
+}
+
+static void keeps_what_stands_before_a_gap(void **state)
+{
+    (void)state;
+    keep_inside(TAPE_RECORD_NOTE, "{\"kind\":\"gap\",\"frames\":\"1\"}");
 }
 
 static void is_the_same_every_time(void **state)
@@ -480,6 +499,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(gives_back_what_was_appended, open_both, free_both),
         cmocka_unit_test_setup_teardown(tells_shapes_apart_that_have_one_stream, open_both,
                                         free_both),
+        cmocka_unit_test_setup_teardown(keeps_what_stands_before_a_gap, open_both, free_both),
         cmocka_unit_test_setup_teardown(keeps_what_stands_inside_a_fragmented_message, open_both,
                                         free_both),
         cmocka_unit_test(is_the_same_every_time),
