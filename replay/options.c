@@ -88,6 +88,13 @@ static int set_word(int *field, const char *value, const char *const *words,
                           words[1], words[2] ? ", " : "", words[2] ? words[2] : "");
 }
 
+/* In the options 0 stands for one that was not given. */
+static int set_duration(int64_t *ns, const char *value, struct tape_error *error)
+{
+    int status = tape_timespec_parse_duration(value, ns, error);
+    return status == 0 && *ns == 0 ? tape_error_set(error, TAPE_USAGE, "must be above 0") : status;
+}
+
 static int set_count(int *count, const char *value, struct tape_error *error)
 {
     char *end;
@@ -133,7 +140,7 @@ static int set_value(struct tape_options *options, const struct option *option, 
         *(tape_options_FLAG *)(void *)field = 1;
         break;
     case DURATION:
-        status = tape_timespec_parse_duration(value, (int64_t *)(void *)field, error);
+        status = set_duration((int64_t *)(void *)field, value, error);
         break;
     case SPEED:
         status = tape_pace_parse_speed(value, (double *)(void *)field, error);

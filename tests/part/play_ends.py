@@ -45,6 +45,8 @@ USAGE = [
      "seconds are written @1795334400"),
     (["play", "--spin", "60", "A"],
      '--spin: "60" is not a duration: write a number and a unit, as in 90s, 1h30m, 250ms or 60us'),
+    (["play", "--max-late", "0", "A"], "--max-late: must be above 0"),
+    (["serve", "--gather", "0ms", "A"], "--gather: must be above 0"),
     (["play", "--all", "A"], "--all needs --format ndjson"),
     (["ls", "--speed", "1", "A"], "ls has no option --speed"),
     (["verify", "--follow", "A"], "verify has no option --follow"),
