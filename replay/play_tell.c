@@ -95,16 +95,22 @@ static void tell_outside(struct tape_play *play)
             last);
 }
 
-/* An empty answer to a narrow question may be a slip of the pen. */
+/* An empty answer to a narrow question may be a slip of the pen; to a wide one, a
+ * disk that is gone. */
 void tape_play_tell_nothing_matched(struct tape_play *play)
 {
     const struct tape_options *options = play->options;
     int span = options->from.given || options->to.given;
     char stream[300];
     if (play->receipt.totals.messages > 0 || play->receipt.end > TAPE_RECEIPT_RECORDER ||
-        options->json || (!span && !options->stream))
+        options->json)
         return;
     FILE *to = tape_play_notices(play);
+    if (!span && !options->stream) {
+        fputs("tape-replay: there is no message; tape-replay verify tells whether any is missing\n",
+              to);
+        return;
+    }
     fputs("tape-replay: no message", to);
     if (options->stream)
         fprintf(

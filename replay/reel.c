@@ -135,7 +135,7 @@ static int open_parts(struct tape_reel *reel, const char *path, struct tape_erro
         return error ? error->status : TAPE_FAILED;
     reel->cursor = tape_cursor_open(reel->archive, error);
     if (!reel->cursor)
-        return error ? error->status : TAPE_FAILED;
+        return tape_error_wrap(error, "%s", path);
     int status = begin_anew(reel, 0, error);
     if (status < 0)
         return status;

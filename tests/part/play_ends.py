@@ -7,6 +7,7 @@ import os
 import pathlib
 import pty
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,23 @@ def nowhere_to_write(archive, scratch):
                  "a receipt that cannot be written is told before anything is played")
 
 
+def nothing_there(scratch):
+    """Segments that are gone, as with the disk that they were on; those that may not be read."""
+    archives = []
+    for name in ("gone", "barred"):
+        archives.append(scratch / name)
+        rig.call("tape-record", "--import", rig.write_lines(scratch / (name + ".txt"), [b"%d {}" % BEGIN]), archives[-1])
+    gone, barred = archives
+    shutil.rmtree(gone / "segments")
+    _, said = rig.call("tape-replay", "play", gone)
+    expect("tape-replay: there is no message; tape-replay verify tells whether any is missing\n" in said, said)
+    if os.geteuid() != 0:
+        os.chmod(barred / "segments", 0)
+        _, said = rig.call("tape-replay", "play", barred, gone, wanted=1)
+        os.chmod(barred / "segments", 0o700)
+        expect_equal(said, "tape-replay: %s: open segments: Permission denied\n" % barred, "which of them")
+
+
 def on_a_terminal(scratch):
     archive = scratch / "wild"
     rig.call("tape-record", "--import", rig.write_lines(scratch / "wild.txt", [b"%d a\x1b[31mb\xff" % BEGIN]), archive)
@@ -182,6 +200,7 @@ def main(scratch):
     reader_that_leaves(archive)
     signals(archive, scratch)
     nowhere_to_write(archive, scratch)
+    nothing_there(scratch)
     on_a_terminal(scratch)
     damaged(scratch, [b'%d {"n":%d}' % (BEGIN + i, i * 7919 % 100003) for i in range(60000)])
 
