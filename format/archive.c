@@ -36,6 +36,7 @@ enum {
 struct tape_archive {
     char *path;
     int directory_fd, lock_fd;
+    int is_new; /* this handle made the directory */
     uint8_t id[16];
     struct tape_archive_entry *entries;
     int entries_length, leftovers_length, entries_capacity;
@@ -721,6 +722,15 @@ static int tell_holder(int fd, struct tape_error *error)
                           (long long)text.pid, since);
 }
 
+/* A recorder that took its archive back has deleted the file that another one was about to lock. */
+static int is_still_there(const struct tape_archive *archive, int fd)
+{
+    struct stat opened, found;
+    return fstat(fd, &opened) == 0 &&
+           fstatat(archive->directory_fd, "LOCK", &found, AT_SYMLINK_NOFOLLOW) == 0 &&
+           opened.st_dev == found.st_dev && opened.st_ino == found.st_ino;
+}
+
 /* Two kinds of lock: flock where an NFS turns it into a record lock or keeps it local, OFD for
  * whoever asks with F_OFD_GETLK without wanting to hold it. */
 static int take_lock(struct tape_archive *archive, struct tape_error *error)
@@ -736,6 +746,8 @@ static int take_lock(struct tape_archive *archive, struct tape_error *error)
             status = tell_holder(fd, error);
         else
             status = tape_error_errno(error, errno, "lock LOCK");
+    } else if (!is_still_there(archive, fd)) {
+        status = tape_error_set(error, TAPE_LOCKED, "LOCK was deleted by another process");
     }
     if (status < 0)
         close(fd);
@@ -801,6 +813,7 @@ struct tape_archive *tape_archive_create(const char *path, struct tape_error *er
         fsync(above); /* where it is not allowed the entry is synced in its own time */
         close(above);
     }
+    archive->is_new = made;
     int status = check_is_ours(archive, error);
     if (status == 0)
         status = take_lock(archive, error);
@@ -855,6 +868,11 @@ void tape_archive_close(struct tape_archive *archive)
 const uint8_t *tape_archive_id(const struct tape_archive *archive)
 {
     return archive->id;
+}
+
+int tape_archive_is_new(const struct tape_archive *archive)
+{
+    return archive->is_new;
 }
 
 const char *tape_archive_path(const struct tape_archive *archive)

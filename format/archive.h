@@ -36,6 +36,9 @@ struct tape_archive *tape_archive_create(const char *path, struct tape_error *er
 struct tape_archive *tape_archive_open(const char *path, struct tape_error *error);
 void tape_archive_close(struct tape_archive *archive); /* gives the lock back if it held it */
 
+/* tape_archive_is_new(archive): 1 when tape_archive_create() made the directory. */
+int tape_archive_is_new(const struct tape_archive *archive);
+
 const uint8_t *tape_archive_id(const struct tape_archive *archive); /* 16 bytes */
 const char *tape_archive_path(const struct tape_archive *archive);
 int tape_archive_directory_fd(const struct tape_archive *archive);

@@ -30,6 +30,8 @@
 
 enum { COMMAND_BYTES = 4096, PROFILE_MAX_BYTES = 1 << 20 };
 #define TURN_NS 100000000ll
+#define TRIAL_NS                                                                                   \
+    60000000000ll /* a new archive of a run that tries no longer in vain is taken back */
 
 /* What one run holds. */
 struct run {
@@ -223,6 +225,15 @@ static void tell_sum(struct run *run, const struct tape_store_state *state, cons
     tape_progress_say(&run->progress, "info", words);
 }
 
+static void tell_taken_back(struct run *run)
+{
+    char words[500];
+    snprintf(words, sizeof words,
+             "no connection came about: %.300s, which this run had made, is removed",
+             run->options.archive);
+    tape_progress_say(&run->progress, "info", words);
+}
+
 /* ---- capture ---- */
 
 static char *read_file(const char *path, size_t *bytes, struct tape_error *error)
@@ -295,6 +306,7 @@ static void fill_store_options(struct run *run, struct tape_store_options *to)
     to->say = say_info;
     to->say_context = &run->progress;
     if (run->watch) {
+        to->trial_ns = TRIAL_NS;
         to->watch = watch_message;
         to->watch_context = run;
     }
@@ -383,7 +395,9 @@ static int close_store(struct run *run, const char *reason, struct tape_error *e
     tape_progress_end(&run->progress);
     if (status < 0 && error->status == 0)
         *error = closing;
-    if (status == 0)
+    if (status == 0 && state.taken_back)
+        tell_taken_back(run);
+    else if (status == 0)
         tell_sum(run, &state, run->options.archive);
     return error->status < 0 ? fail(error) : 0;
 }

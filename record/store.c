@@ -16,6 +16,7 @@
 #include "format/ring.h"
 #include "format/summary.h"
 #include "record/clock.h"
+#include "record/discard.h"
 #include "record/packer.h"
 #include "record/prune_live.h"
 #include "record/resume.h"
@@ -67,7 +68,9 @@ struct tape_store {
     pthread_mutex_t files_lock;
     uint32_t session;
     uint64_t first_ordinal, record_limit;
+    int64_t trial_ns, opened_ns;
     /* receive thread */
+    int has_more; /* than attempts to connect */
     struct queue waiting;
     uint32_t next_connection;
     int stalled, discarding, too_long;
@@ -137,11 +140,20 @@ static void add(atomic_ullong *sum, uint64_t more)
     atomic_store_explicit(sum, now + more, memory_order_relaxed);
 }
 
+/* What a run writes that never had a connection. */
+static int is_of_attempts(int kind)
+{
+    return kind == TAPE_RECORD_SESSION_START || kind == TAPE_RECORD_SESSION_END ||
+           kind == TAPE_RECORD_CLOCK || kind == TAPE_RECORD_CONNECTION_CLOSE;
+}
+
 static void count_record(struct tape_store *store, const struct tape_record *record)
 {
     add(&store->records, 1);
-    if (record->kind != TAPE_RECORD_FRAME_IN)
+    if (record->kind != TAPE_RECORD_FRAME_IN) {
+        store->has_more |= !is_of_attempts(record->kind);
         return;
+    }
     add(&store->frames, 1);
     add(&store->frame_bytes, record->bytes);
     atomic_store_explicit(&store->last_frame_ns, record->recv_ns, memory_order_relaxed);
@@ -583,7 +595,17 @@ static int start_threads(struct tape_store *store, const struct tape_store_optio
     return store->writer ? 0 : error->status;
 }
 
-static void free_store(struct tape_store *store)
+/* 1 when the archive came to nothing: it goes as it came. */
+static int is_in_vain(const struct tape_store *store)
+{
+    return tape_archive_is_new(store->archive) && !store->has_more && !store->waiting.first &&
+           !store->discarding && atomic_load(&store->frames) == 0 &&
+           atomic_load(&store->discarded_frames) == 0 &&
+           tape_clock_monotonic() - store->opened_ns < store->trial_ns;
+}
+
+/* Returns 1 when it has taken the archive back. */
+static int free_store(struct tape_store *store, int takes_back)
 {
     /* so that the last index transaction finds no other */
     tape_packer_finish(store->packer);
@@ -596,12 +618,14 @@ static void free_store(struct tape_store *store)
     tape_ring_free(store->ring);
     if (store->ring_fd >= 0)
         close(store->ring_fd);
+    int taken_back = takes_back && tape_discard_run(store->archive, NULL) == 0;
     tape_archive_close(store->archive);
     queue_clear(&store->waiting);
     queue_clear(&store->notes);
     pthread_mutex_destroy(&store->notes_lock);
     pthread_mutex_destroy(&store->files_lock);
     free(store);
+    return taken_back;
 }
 
 static int open_store(struct tape_store *store, const char *path,
@@ -635,12 +659,14 @@ struct tape_store *tape_store_open(const char *path, const struct tape_store_opt
         return NULL;
     }
     store->ring_fd = -1;
+    store->trial_ns = options->trial_ns;
+    store->opened_ns = tape_clock_monotonic();
     pthread_mutex_init(&store->notes_lock, NULL);
     pthread_mutex_init(&store->files_lock, NULL);
     atomic_init(&store->told, UINT64_MAX);
     if (open_store(store, path, options, error) == 0)
         return store;
-    free_store(store);
+    free_store(store, 0);
     return NULL;
 }
 
@@ -731,7 +757,9 @@ int tape_store_end(struct tape_store *store, const char *reason, struct tape_sto
         tape_error_wrap(error, "what is not on the disk stays in %s for the next start",
                         store->ring_path);
     }
-    free_store(store);
+    int taken_back = free_store(store, status == 0 && is_in_vain(store));
+    if (state)
+        state->taken_back = taken_back;
     return status;
 }
 

@@ -28,7 +28,10 @@ struct tape_store_options {
     int64_t seal_raw_bytes;         /* a segment's greatest raw size, 0: 256 MiB */
     int pack;                       /* closed segments are packed meanwhile */
     struct tape_prune_limits prune; /* the oldest segments are deleted meanwhile, if there is any */
-    const char *command;            /* for the session's record */
+    int64_t trial_ns;    /* an archive that this store made is taken back at the end when no
+                            connection came about (events of attempts are all that is in it) and it
+                            was open for less than that; 0: never */
+    const char *command; /* for the session's record */
     tape_store_watch *watch;
     void *watch_context;
     void (*say)(void *context, const char *words); /* what recovery found and did; may be NULL */
@@ -45,7 +48,8 @@ struct tape_store *tape_store_open(const char *path, const struct tape_store_opt
 
 /* tape_store_end(store, reason, state, error): after the receive thread has stopped: writes
  * SESSION_END with ${reason} (FORMAT.md, "Events"), drains the ring, seals the segment, commits the
- * index, unlinks the ring, gives the lock back, frees. state (may be NULL) is filled with how it
+ * index, unlinks the ring, takes the archive back where it is in vain (trial_ns), gives the lock
+ * back, frees. state (may be NULL) is filled with how it
  * ended. 0 or a status (all that could be kept is kept in either case). */
 struct tape_store_state;
 int tape_store_end(struct tape_store *store, const char *reason, struct tape_store_state *state,
@@ -120,6 +124,7 @@ struct tape_store_state {
     uint64_t recovered_records, torn_bytes; /* by the recovery at open */
     int64_t last_frame_ns;
     uint32_t session;
+    int taken_back;                      /* at the end: the archive, see trial_ns */
     int disk_full, index_broken, failed; /* failed: the writer cannot go on; message tells */
     char message[256];
     uint32_t packed_segments;

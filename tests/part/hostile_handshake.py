@@ -204,6 +204,7 @@ def refused_port(scratch):
     port = listener.getsockname()[1]
     listener.close()
     archive = scratch / "refused"
+    archive.mkdir()  # one that the run makes itself would be taken back
     with rig.Recorder(scratch, "--log-format", "text", "--url", "ws://localhost:%d" % port, archive) as recorder:
         recorder.wait_until(lambda: "Connection refused" in recorder.text(), "the refusal")
         recorder.stop(signal.SIGINT)

@@ -219,6 +219,7 @@ class Tape:
 def record(scratch, server, *options, streams=(), until=None, stop=True, wanted=0):
     """Records from the server until it has said all it has to say: (archive, text on standard error)."""
     archive = pathlib.Path(tempfile.mkdtemp(prefix="case-", dir=scratch)) / "tape"
+    archive.mkdir()  # one that the run makes itself would be taken back where no connection comes about
     words = ["--ring", "16MiB", "--log-format", "text", "--url", server.url, *options, archive, *streams]
     with rig.Recorder(scratch, *words) as recorder:
         if until:

@@ -203,6 +203,7 @@ def old_versions(authority, scratch):
     """TLS 1.1 alone: refused, and dialled again (the server may learn)."""
     process, port = s_server(authority, "-tls1_1", "-cipher", "ALL:@SECLEVEL=0")
     archive = scratch / "old"
+    archive.mkdir()  # one that the run makes itself would be taken back
     words = ["--log-format", "text", "--url", "wss://localhost:%d" % port, "--ca", authority.folder / "root.pem"]
     try:
         with rig.Recorder(scratch, *words, archive) as recorder:
