@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -104,6 +105,15 @@ static struct tape_lookup *take(struct tape_resolver *resolver)
     return lookup;
 }
 
+/* "localhost" is this machine even where no file or server says so (RFC 6761, section 6.3). */
+static int find_addresses(const char *host, const char *port, struct addrinfo **addresses)
+{
+    int failure = getaddrinfo(host, port, &stream_hints, addresses);
+    if (failure && strcasecmp(host, "localhost") == 0)
+        failure = getaddrinfo(NULL, port, &stream_hints, addresses);
+    return failure;
+}
+
 static void *work(void *context)
 {
     struct tape_resolver *resolver = context;
@@ -114,7 +124,7 @@ static void *work(void *context)
         int wanted = lookup->holders > 1 && !resolver->closed, failure = EAI_AGAIN;
         pthread_mutex_unlock(&resolver->lock);
         if (wanted)
-            failure = getaddrinfo(lookup->host, lookup->port, &stream_hints, &addresses);
+            failure = find_addresses(lookup->host, lookup->port, &addresses);
         pthread_mutex_lock(&resolver->lock);
         lookup->addresses = addresses;
         lookup->state = failure ? failure : 1;

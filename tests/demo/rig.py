@@ -236,10 +236,13 @@ class Recorder:
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        if self.process.poll() is None:
+    def __exit__(self, _, failure, *__):
+        code = self.process.poll()
+        if code is None:
             self.process.kill()
             self.process.wait()
+        elif isinstance(failure, Failed):
+            raise Failed("%s; tape-record had ended with %s:\n%s" % (failure, code, self.text())) from failure
 
 
 def call(program, *words, wanted=0, stdin=subprocess.DEVNULL):
