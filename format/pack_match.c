@@ -11,15 +11,6 @@ static inline uint64_t load(const uint8_t *at)
     return word;
 }
 
-static inline int same_long(const uint8_t *text, const uint8_t *literal, uint32_t bytes)
-{
-    uint32_t i = 8;
-    for (; i + 8 <= bytes; i += 8)
-        if (load(text + i) != load(literal + i))
-            return 0;
-    return load(text + bytes - 8) == load(literal + bytes - 8);
-}
-
 static inline int push(struct tape_pack_slot *slot, int64_t value)
 {
     if (__builtin_expect(slot->count == slot->room, 0) && !tape_pack_slot_grow(slot))
@@ -32,9 +23,20 @@ static inline int push_number(struct tape_pack_slot *slot, const struct tape_pac
 {
     if (__builtin_expect(slot->count == slot->room, 0) && !tape_pack_slot_grow(slot))
         return 0;
-    slot->decimals[slot->count] = (uint8_t)number->decimals;
-    slot->values[slot->count++] = number->value;
+    uint32_t at = slot->count++;
+    int64_t *values = slot->values;
+    slot->decimals[at] = (uint8_t)number->decimals;
+    values[at] = number->value;
     return 1;
+}
+
+/* Behind the time at ${at}, or NULL. */
+static __attribute__((noinline)) const uint8_t *match_time(struct tape_pack_slot *slot,
+                                                           const uint8_t *at)
+{
+    struct tape_pack_number number;
+    at = tape_pack_number_read_time(at, &number);
+    return at != NULL && push_number(slot, &number) ? at : NULL;
 }
 
 /* A string's inside or a bare scalar; NULL: it is none. */
@@ -71,6 +73,20 @@ static inline int same_short(const uint8_t *text, const struct tape_pack_step *s
     return ((load(text) ^ step->word) & step->mask) == 0;
 }
 
+/* Whether the text begins with the step's literal. */
+static inline int same_literal(const uint8_t *text, const struct tape_pack_step *step)
+{
+    uint32_t i = 8, bytes = step->bytes;
+    if (!same_short(text, step))
+        return 0;
+    if (bytes <= 8)
+        return 1;
+    for (; i + 8 <= bytes; i += 8)
+        if (load(text + i) != load(step->text + i))
+            return 0;
+    return load(text + bytes - 8) == load(step->text + bytes - 8);
+}
+
 typedef const uint8_t *read_number(const uint8_t *from, struct tape_pack_number *number);
 
 /* Takes elements of a list of pairs off the front, as many as are of the usual form; *at moves
@@ -85,36 +101,71 @@ static inline uint32_t read_no_pairs(const struct tape_pack_step *steps, const u
 }
 
 #ifdef TAPE_PACK_NUMBER_WIDE
-/* Both numbers are found in one load of 32 bytes: the second does not wait for the first. */
+/* How a number is laid out: which of its bytes and the one behind it are no digits, what stands
+ * behind its whole part, what it must not begin with, and where its digits go. */
+struct layout {
+    unsigned looked_at, others;
+    uint8_t behind_whole, not_first;
+    struct tape_pack_number_span span;
+    __m128i places;
+};
+
+/* 1: the number at ${at} is laid out as the one before, as prices of a list are. */
+TAPE_PACK_NUMBER_INLINE int is_laid_alike(const uint8_t *at, unsigned others,
+                                          const struct layout *layout)
+{
+    return (others & layout->looked_at) == layout->others && *at != layout->not_first &&
+           at[layout->span.whole] == layout->behind_whole;
+}
+
+/* 0: not of the usual form. */
+TAPE_PACK_NUMBER_INLINE int find_layout(const uint8_t *at, unsigned others, struct layout *layout)
+{
+    if (!tape_pack_number_measure(at, others, &layout->span))
+        return 0;
+    layout->looked_at = _bzhi_u32(UINT32_MAX, layout->span.bytes + 1);
+    layout->others = others & layout->looked_at;
+    layout->behind_whole = at[layout->span.whole];
+    layout->not_first = layout->span.whole > 1 ? '0' : 0;
+    layout->places = tape_pack_number_places(&layout->span);
+    return 1;
+}
+
+/* Both numbers are found in one load of 32 bytes, so that the second does not wait for the first,
+ * and joined at once. */
 static __attribute__((noinline)) TAPE_PACK_NUMBER_TARGET uint32_t
 read_pairs_wide(const struct tape_pack_step *steps, const uint8_t **position)
 {
     struct tape_pack_slot *one = steps[0].slot, *other = steps[1].slot;
     int64_t *values = one->values, *other_values = other->values;
     uint8_t *decimals = one->decimals, *other_decimals = other->decimals;
-    const __m256i zeros = _mm256_set1_epi8('0'), nines = _mm256_set1_epi8(9);
+    const __m256i zeros = _mm256_set1_epi8('0'), to_top = _mm256_set1_epi8(127 - 9);
+    struct layout first = {.others = 1}; /* none */
+    struct tape_pack_number_span second;
     const uint8_t *at = *position;
     uint32_t i = one->count, room = one->room < other->room ? one->room : other->room;
     for (; i < room && same_short(at, &steps[0]); i++) {
-        struct tape_pack_number_span first, second;
         const uint8_t *from = at + steps[0].bytes;
         __m256i digits =
             _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(const void *)from), zeros);
-        __m256i plain = _mm256_cmpeq_epi8(_mm256_min_epu8(digits, nines), digits);
-        unsigned others = ~(unsigned)_mm256_movemask_epi8(plain);
-        if (!tape_pack_number_measure(from, others, &first) ||
-            !same_short(from + first.bytes, &steps[1]))
+        unsigned others = (unsigned)_mm256_movemask_epi8(_mm256_adds_epu8(digits, to_top));
+        if (!is_laid_alike(from, others, &first) && !find_layout(from, others, &first))
             break;
-        unsigned behind = first.bytes + steps[1].bytes; /* at most 15 + 8 */
+        if (!same_short(from + first.span.bytes, &steps[1]))
+            break;
+        unsigned behind = first.span.bytes + steps[1].bytes; /* at most 15 + 8 */
         const uint8_t *next = from + behind;
         if (!tape_pack_number_measure(next, others >> behind, &second) ||
             !same_short(next + second.bytes, &steps[2]))
             break;
         __m128i next_digits =
             _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)next), _mm_set1_epi8('0'));
-        values[i] = tape_pack_number_join_wide(_mm256_castsi256_si128(digits), &first);
-        decimals[i] = (uint8_t)first.fraction;
-        other_values[i] = tape_pack_number_join_wide(next_digits, &second);
+        __m256i both = tape_pack_number_join_wide(
+            _mm256_inserti128_si256(digits, next_digits, 1),
+            _mm256_set_m128i(tape_pack_number_places(&second), first.places));
+        values[i] = _mm_cvtsi128_si64(_mm256_castsi256_si128(both));
+        decimals[i] = (uint8_t)first.span.fraction;
+        other_values[i] = _mm_cvtsi128_si64(_mm256_extracti128_si256(both, 1));
         other_decimals[i] = (uint8_t)second.fraction;
         at = next + second.bytes + steps[2].bytes;
         if (*at != ',') {
@@ -148,9 +199,7 @@ run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
     uint32_t outer[TAPE_PACKED_DEPTH_MAX + 1], depth = 0, elements = 0;
     struct tape_pack_number number;
     for (;;) {
-        if (((load(at) ^ step->word) & step->mask) != 0)
-            return NULL;
-        if (step->bytes > 8 && !same_long(at, step->text, step->bytes))
+        if (!same_literal(at, step))
             return NULL;
         at += step->bytes;
         if (step->action == TAPE_PACK_DO_NUMBER) {
@@ -174,8 +223,10 @@ run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
                 step = step->jump;
                 continue;
             }
+            const uint8_t *behind = at; /* at itself stays in a register */
             outer[depth++] = elements;
-            elements = step->pairs ? pairs(step + 1, &at) : 0;
+            elements = step->pairs ? pairs(step + 1, &behind) : 0;
+            at = behind;
             if (elements > 0 && at[-1] != ',') { /* no element ends with one */
                 if (!close_list(template_, step, at, elements))
                     return NULL;
@@ -186,8 +237,8 @@ run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
         } else if (step->action == TAPE_PACK_DO_END) {
             return at;
         } else if (step->action == TAPE_PACK_DO_TIME) {
-            at = tape_pack_number_read_time(at, &number);
-            if (at == NULL || !push_number(step->slot, &number))
+            at = match_time(step->slot, at);
+            if (at == NULL)
                 return NULL;
         } else {
             at = match_text(step->slot, step->action, at, end, bodies);

@@ -144,7 +144,8 @@ TAPE_PACK_NUMBER_INLINE int tape_pack_number_measure(const uint8_t *at, unsigned
 {
     unsigned whole = _tzcnt_u32(others);
     /* One branch that is never taken: a leading zero alone is as frequent as not. */
-    if (__builtin_expect((whole - 1 >= 15) | ((*at == '0') & (whole > 1)), 0))
+    unsigned limit = *at == '0' ? 1 : 15;
+    if (__builtin_expect(whole - 1 >= limit, 0))
         return 0;
     span->whole = span->bytes = whole;
     span->fraction = 0;
@@ -156,10 +157,9 @@ TAPE_PACK_NUMBER_INLINE int tape_pack_number_measure(const uint8_t *at, unsigned
     return 1;
 }
 
-/* tape_pack_number_join_wide(digits, span): the value of a number whose bytes less '0' are given.
- */
-TAPE_PACK_NUMBER_INLINE int64_t tape_pack_number_join_wide(__m128i digits,
-                                                           const struct tape_pack_number_span *span)
+/* tape_pack_number_places(span): where the digits of sixteen bytes go: to their end, those before
+ * the point one further. */
+TAPE_PACK_NUMBER_INLINE __m128i tape_pack_number_places(const struct tape_pack_number_span *span)
 {
     /* Loaded from 16 - n on: places 16 - n and above take the byte n before, all others none. */
     static const int8_t places[48] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
@@ -170,18 +170,22 @@ TAPE_PACK_NUMBER_INLINE int64_t tape_pack_number_join_wide(__m128i digits,
     static const int8_t before[32] = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1,
                                       -1, -1, -1, -1, -1, 0,  0,  0,  0,  0,  0,
                                       0,  0,  0,  0,  0,  0,  0,  0,  0,  0};
-    /* The digits to the end of the sixteen bytes, those before the point one further. */
     const void *behind = places + span->whole + 1 + span->fraction;
-    __m128i places_of =
-        _mm_add_epi8(_mm_loadu_si128((const __m128i *)behind),
-                     _mm_loadu_si128((const __m128i *)(const void *)(before + span->fraction)));
-    digits = _mm_shuffle_epi8(digits, places_of);
-    __m128i pairs = _mm_maddubs_epi16(digits, _mm_set1_epi16(1 << 8 | 10));
-    __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(1 << 16 | 100));
-    __m128i eights =
-        _mm_madd_epi16(_mm_packus_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
-    uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
-    return (int64_t)((both & 0xffffffff) * 100000000 + (both >> 32));
+    return _mm_add_epi8(_mm_loadu_si128((const __m128i *)behind),
+                        _mm_loadu_si128((const __m128i *)(const void *)(before + span->fraction)));
+}
+
+/* tape_pack_number_join_wide(digits, places): the values of two numbers, whose bytes less '0' and
+ * their places are the halves: in the first word of each half. */
+TAPE_PACK_NUMBER_INLINE __m256i tape_pack_number_join_wide(__m256i digits, __m256i places)
+{
+    digits = _mm256_shuffle_epi8(digits, places);
+    __m256i pairs = _mm256_maddubs_epi16(digits, _mm256_set1_epi16(1 << 8 | 10));
+    __m256i fours = _mm256_madd_epi16(pairs, _mm256_set1_epi32(1 << 16 | 100));
+    __m256i eights =
+        _mm256_madd_epi16(_mm256_packus_epi32(fours, fours), _mm256_set1_epi32(1 << 16 | 10000));
+    __m256i high = _mm256_mul_epu32(eights, _mm256_set1_epi64x(100000000));
+    return _mm256_add_epi64(high, _mm256_srli_epi64(eights, 32));
 }
 
 /* tape_pack_number_read_wide(from, number): as tape_pack_number_read(), sixteen bytes at a time;
@@ -192,15 +196,16 @@ TAPE_PACK_NUMBER_INLINE const uint8_t *tape_pack_number_read_wide(const uint8_t 
     struct tape_pack_number_span span;
     __m128i text = _mm_loadu_si128((const __m128i *)(const void *)from);
     __m128i digits = _mm_sub_epi8(text, _mm_set1_epi8('0'));
-    __m128i plain = _mm_cmpeq_epi8(_mm_min_epu8(digits, _mm_set1_epi8(9)), digits);
-    unsigned others = (unsigned)_mm_movemask_epi8(plain) ^ 0x1ffff;
+    unsigned others = (unsigned)_mm_movemask_epi8(_mm_adds_epu8(digits, _mm_set1_epi8(127 - 9)));
     if (__builtin_expect(!tape_pack_number_measure(from, others, &span), 0)) {
-        struct tape_pack_number slow;
+        struct tape_pack_number slow; /* the number itself stays in registers */
         const uint8_t *to = tape_pack_number_read_slow(from, &slow);
         *number = slow;
         return to;
     }
-    number->value = tape_pack_number_join_wide(digits, &span);
+    __m256i value = tape_pack_number_join_wide(
+        _mm256_castsi128_si256(digits), _mm256_castsi128_si256(tape_pack_number_places(&span)));
+    number->value = _mm_cvtsi128_si64(_mm256_castsi256_si128(value));
     number->decimals = span.fraction;
     return from + span.bytes;
 }

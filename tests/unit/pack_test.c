@@ -4,6 +4,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <zstd.h>
 
@@ -240,6 +241,71 @@ static void tells_shapes_apart_that_have_one_stream(void **state)
     for (int i = 0; i < 2000; i++) {
         const char *text = texts[roll_below(&dice, sizeof texts / sizeof *texts)];
         append_text(&dice, ordinal++, 0, text, strlen(text));
+    }
+    seal_and_compare();
+}
+
+/* A stream whose lists have numbers of one layout, and then one other text in a list. */
+static void append_pairs(uint64_t which, uint64_t *ordinal, const char *usual, const char *odd)
+{
+    enum { TEXTS = 20 };
+    struct dice dice = {which};
+    char text[512];
+    for (int i = 0; i < TEXTS; i++) {
+        const char *one = i == TEXTS - 1 && which % 2 ? odd : usual;
+        const char *other = i == TEXTS - 1 && which % 2 == 0 ? odd : usual;
+        int bytes = snprintf(text, sizeof text,
+                             "{\"stream\":\"a@b\",\"l%llu\":[[\"%s\",\"%s\"],[\"%s\",\"%s\"],"
+                             "[\"%s\",\"%s\"],[\"%s\",\"%s\"]]}",
+                             (unsigned long long)which, usual, usual, usual, usual, one, other,
+                             usual, usual);
+        append_text(&dice, (*ordinal)++, 0, text, (size_t)bytes);
+    }
+}
+
+static void takes_pairs_of_numbers_as_they_are_laid_out(void **state)
+{
+    (void)state;
+    static const char *const numbers[] = {
+        "61.50",
+        "61.75",
+        "01.50",
+        "6x.50",
+        "61x50",
+        "61.5",
+        "61.5.",
+        "61.505",
+        "6150",
+        "6.150",
+        "0.150",
+        "0",
+        "00.50",
+        "00",
+        "-61.5",
+        "-0.5",
+        ".6150",
+        "61.",
+        "61.5e1",
+        "1.5e10",
+        "999999",
+        "999.99",
+        "12345678",
+        "",
+        "61,50",
+        "6 .50",
+        "61:50",
+        "123456789012.345",
+        "1234567890123456.75",
+        "123456789.12345678",
+        "0.00000000",
+        "0.12340000",
+    };
+    enum { NUMBERS = sizeof numbers / sizeof *numbers };
+    uint64_t ordinal = 0;
+    for (uint64_t i = 0; i < 2 * NUMBERS * NUMBERS; i++) {
+        append_pairs(i, &ordinal, numbers[i / 2 % NUMBERS], numbers[i / 2 / NUMBERS]);
+        if (i % 64 == 0)
+            seal_and_compare();
     }
     seal_and_compare();
 }
@@ -498,6 +564,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(gives_back_what_was_appended, open_both, free_both),
         cmocka_unit_test_setup_teardown(tells_shapes_apart_that_have_one_stream, open_both,
+                                        free_both),
+        cmocka_unit_test_setup_teardown(takes_pairs_of_numbers_as_they_are_laid_out, open_both,
                                         free_both),
         cmocka_unit_test_setup_teardown(keeps_what_stands_before_a_gap, open_both, free_both),
         cmocka_unit_test_setup_teardown(keeps_what_stands_inside_a_fragmented_message, open_both,
