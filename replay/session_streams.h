@@ -12,8 +12,8 @@ extern "C" {
 
 enum { TAPE_SESSION_STREAMS_MAX = 16384 };
 
-/* Zero-initialise. unknown: there are more, or some that only content tells: nothing can be said of
- * what is not among the names. */
+/* Zero-initialise. Invariant: names are sorted, whatever their case, and then by it. unknown: there
+ * are more, or some that only content tells: nothing can be said of what is not among the names. */
 struct tape_session_streams {
     char **names;
     size_t count;
