@@ -60,14 +60,17 @@ static int read_count(const char *text, int *count, struct tape_error *error)
     return 0;
 }
 
-/* A session's name stands in paths, in JSON and on terminals. */
+/* A session's name stands in paths, in JSON and on terminals. Of dots alone it would be a step of
+ * the path that clients take out before they send it. */
 static int read_session(const char *text, char *to, struct tape_error *error)
 {
     static const char good[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-";
     size_t bytes = strlen(text);
-    if (bytes == 0 || bytes > TAPE_EXCHANGE_SESSION_MAX_BYTES || strspn(text, good) != bytes)
+    if (bytes == 0 || bytes > TAPE_EXCHANGE_SESSION_MAX_BYTES || strspn(text, good) != bytes ||
+        strspn(text, ".") == bytes)
         return tape_error_set(error, TAPE_USAGE,
-                              "names are of 1 to %d letters, digits, \"_\", \".\" and \"-\"",
+                              "names are of 1 to %d letters, digits, \"_\", \".\" and \"-\", "
+                              "not of dots alone",
                               TAPE_EXCHANGE_SESSION_MAX_BYTES);
     memcpy(to, text, bytes + 1);
     return 0;

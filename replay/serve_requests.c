@@ -76,8 +76,8 @@ static void answer_depth(struct tape_serve *serve, struct tape_peer *peer, const
         refuse_depth(peer, 400, -1130, "Data sent for parameter 'limit' is not valid.");
         return;
     }
-    tape_exchange_query(query, "session", name, sizeof name);
-    struct tape_session *session = tape_serve_find(serve, name);
+    int64_t named = tape_exchange_query(query, "session", name, sizeof name);
+    struct tape_session *session = named == -1 || named > 0 ? tape_serve_find(serve, name) : NULL;
     int status = session ? tape_session_depth(session, symbol, limit, &answer, &error)
                          : tape_error_set(&error, TAPE_USAGE, "there is no such session");
     if (status == 0)

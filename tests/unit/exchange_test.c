@@ -214,6 +214,24 @@ static const struct request_case requests[] = {
      "{\"error\":{\"code\":2,\"msg\":\"Invalid request: request ID must be an unsigned "
      "integer\"},\"id\":null}",
      0},
+    {"{\"method\":\"GET_PROPERTY\",\"params\":[\"combined\"],\"id\":-1}",
+     "{\"result\":false,\"id\":-1}", 0},
+    {"{\"method\":\"GET_PROPERTY\",\"params\":[\"combined\"],\"id\":9223372036854775807}",
+     "{\"result\":false,\"id\":9223372036854775807}", 0},
+    {"{\"method\":\"GET_PROPERTY\",\"params\":[\"combined\"],\"id\":-9223372036854775808}",
+     "{\"result\":false,\"id\":-9223372036854775808}", 0},
+    {"{\"method\":\"LIST_SUBSCRIPTIONS\",\"id\":9223372036854775808}",
+     "{\"error\":{\"code\":2,\"msg\":\"Invalid request: request ID must be an unsigned "
+     "integer\"},\"id\":null}",
+     0},
+    {"{\"method\":\"LIST_SUBSCRIPTIONS\",\"id\":-9223372036854775809}",
+     "{\"error\":{\"code\":2,\"msg\":\"Invalid request: request ID must be an unsigned "
+     "integer\"},\"id\":null}",
+     0},
+    {"{\"method\":\"LIST_SUBSCRIPTIONS\",\"id\":10000000000000000000}",
+     "{\"error\":{\"code\":2,\"msg\":\"Invalid request: request ID must be an unsigned "
+     "integer\"},\"id\":null}",
+     0},
     {"{\"method\":\"SUBSCRIBE\",\"params\":[\"a\"],\"id\":{\"x\":1}}",
      "{\"error\":{\"code\":2,\"msg\":\"Invalid request: request ID must be an unsigned "
      "integer\"},\"id\":null}",
@@ -359,9 +377,11 @@ static void test_wish_errors(void **state)
         const char *query, *error;
     } cases[] = {
         {"session=", "session= in the URL: names are of 1 to 64 letters, digits, \"_\", \".\" and "
-                     "\"-\""},
+                     "\"-\", not of dots alone"},
+        {"session=..", "session= in the URL: names are of 1 to 64 letters, digits, \"_\", \".\" "
+                       "and \"-\", not of dots alone"},
         {"session=a%2Fb", "session= in the URL: names are of 1 to 64 letters, digits, \"_\", "
-                          "\".\" and \"-\""},
+                          "\".\" and \"-\", not of dots alone"},
         {"clients=0", "clients= in the URL: \"0\" is no number from 1 to 1024"},
         {"clients=1025", "clients= in the URL: \"1025\" is no number from 1 to 1024"},
         {"clients=2x", "clients= in the URL: \"2x\" is no number from 1 to 1024"},
