@@ -11,6 +11,7 @@
 #include "replay/pace.h"
 #include "replay/printable.h"
 #include "replay/serve_internal.h"
+#include "replay/span.h"
 
 #define NAP_NS    500000000ll  /* a signal that came just before a wait is seen by then */
 #define FINISH_NS 2000000000ll /* for clients to take what is theirs */
@@ -222,6 +223,9 @@ static void tell_address(const struct tape_serve *serve)
     fprintf(serve->notices, " as %s at %s://%s\n",
             serve->venue ? tape_venue_name(serve->venue) : "no venue that is known",
             options->cert ? "wss" : "ws", tape_server_address(serve->server));
+    int compares = options->archives_count > 1 && options->duplicates <= 0 && !options->follow;
+    if (compares && tape_span_are_apart(options->archives, options->archives_count))
+        fputs("tape-replay: the archives share no time: nothing can be compared\n", serve->notices);
     fflush(serve->notices);
 }
 
