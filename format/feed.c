@@ -171,6 +171,7 @@ static const struct tape_slice no_stream = {"", 0};
 
 static inline void fill(struct tape_message *message, const struct tape_record *record, int kind)
 {
+    const struct tape_slice body = {(const char *)record->data, record->bytes};
     message->ordinal = message->first_ordinal = record->ordinal;
     message->recv_ns = record->recv_ns;
     message->connection = record->connection;
@@ -180,10 +181,9 @@ static inline void fill(struct tape_message *message, const struct tape_record *
     message->opcode = 0;
     message->outgoing = record->kind == TAPE_RECORD_FRAME_OUT;
     message->close_code = 0;
-    message->payload.data = (const char *)record->data;
-    message->payload.bytes = record->bytes;
+    message->payload = body;
     message->stream = no_stream;
-    message->frame = message->payload;
+    message->frame = body;
     message->archive = 0;
     message->replay_ns = record->recv_ns;
 }
@@ -418,23 +418,35 @@ static int push_frame(struct tape_feed *feed, const struct tape_record *record,
                                         : push_control(&frame, message, record);
 }
 
-/* The way of nearly all records: a whole unmasked text frame that begins as a wrapper, nothing open
- * and nothing to free. 0: it is another one, and the message is not to be used. */
+/* The header of a frame of text that is whole, unmasked and shorter than 64 KiB, with as many bytes
+ * behind it as it tells; 0: the record is another one. */
+static inline uint32_t plain_header(const struct tape_record *record)
+{
+    const uint8_t *data = record->data;
+    if (record->bytes < 4 || data[0] != (0x80 | TAPE_WS_TEXT))
+        return 0;
+    if (data[1] == 126) {
+        uint32_t payload = (uint32_t)data[2] << 8 | data[3];
+        return payload > 125 && record->bytes - 4 == payload ? 4 : 0;
+    }
+    return data[1] < 126 && record->bytes - 2 == data[1] ? 2 : 0;
+}
+
+/* The way of nearly all records: such a frame that begins as a wrapper, nothing open and nothing to
+ * free. 0: it is another one, and the message is not to be used. */
 static inline int push_plain(const struct tape_feed *feed, const struct tape_record *record,
                              struct tape_message *message)
 {
-    struct tape_ws_frame frame;
     if (record->kind != TAPE_RECORD_FRAME_IN || (record->flags & TAPE_RECORD_FLAGS_UNREADABLE) ||
-        feed->open > 0 || feed->lent || feed->cuts || record->bytes < 2 ||
-        record->data[0] != (0x80 | TAPE_WS_TEXT) || (record->data[1] & 0x80) ||
-        tape_ws_header(record->data, record->bytes, &frame) <= 0 ||
-        frame.payload_bytes != record->bytes - frame.header_bytes ||
-        frame.payload_bytes > TAPE_WS_MESSAGE_MAX_BYTES)
+        feed->open > 0 || feed->lent || feed->cuts)
+        return 0;
+    uint32_t header = plain_header(record);
+    if (header == 0)
         return 0;
     fill(message, record, TAPE_FEED_DATA);
     message->opcode = TAPE_WS_TEXT;
-    message->payload.data += frame.header_bytes;
-    message->payload.bytes -= frame.header_bytes;
+    message->payload.data += header;
+    message->payload.bytes -= header;
     return name_wrapper(message);
 }
 

@@ -481,6 +481,44 @@ static void test_broken_frames(void **state)
     guard_close(&guard);
 }
 
+/* A header of any form in front of a wrapper: the message is given where tape_ws_header() finds a
+ * whole frame of the venue's, and as its payload; else it is bad. */
+static void test_headers_of_wrappers(void **state)
+{
+    static const uint8_t firsts[] = {0x81, 0x82, 0xc1, 0x89, 0x8a};
+    struct guard guard = guard_open(512);
+    struct rig *rig = open_rig();
+    (void)state;
+    for (unsigned i = 0; i < 5u * 3 * 2 * 300; i++) {
+        size_t length = i % 300, header = 2, told = length;
+        uint8_t frame[512] = {firsts[i / 300 % 5]};
+        unsigned form = i / 1500 % 3, masked = i / 4500 * 0x80;
+        frame[1] = (uint8_t)(masked | (form == 0 ? told & 0x7f : 125 + form));
+        if (form > 0) {
+            header = form == 1 ? 4 : 10;
+            frame[header - 2] = (uint8_t)(told >> 8);
+            frame[header - 1] = (uint8_t)told;
+        }
+        memset(frame + header, 'n', length);
+        memcpy(frame + header, "{\"stream\":\"x\"", length < 14 ? length : 14);
+        for (int more = -1; more <= 1; more++) {
+            struct tape_ws_frame want;
+            size_t bytes = header + length + (size_t)more;
+            const uint8_t *data = guard_put(&guard, frame, bytes);
+            int good = tape_ws_header(data, bytes, &want) == (int)header &&
+                       want.payload_bytes == bytes - header && !want.masked;
+            assert_int_equal(push(rig, TAPE_RECORD_FRAME_IN, 1, 0, data, bytes), 1);
+            assert_int_equal(rig->message.kind == TAPE_FEED_BAD, !good);
+            assert_ptr_equal(rig->message.payload.data, data + (good ? header : 0));
+            assert_int_equal(rig->message.payload.bytes, bytes - (good ? header : 0));
+            assert_ptr_equal(rig->message.frame.data, data);
+            assert_int_equal(rig->message.frame.bytes, bytes);
+        }
+    }
+    close_rig(rig);
+    guard_close(&guard);
+}
+
 /* ---- limits ---- */
 
 static void test_message_limit(void **state)
@@ -608,6 +646,7 @@ int main(void)
         cmocka_unit_test(test_left_out_on_purpose),
         cmocka_unit_test(test_flagged_records),
         cmocka_unit_test(test_broken_frames),
+        cmocka_unit_test(test_headers_of_wrappers),
         cmocka_unit_test(test_message_limit),
         cmocka_unit_test(test_passed_over),
         cmocka_unit_test(test_connection_limit),

@@ -140,6 +140,75 @@ static void refuses_a_body_beyond_the_limit_though_it_is_there(void **state)
     free(bytes);
 }
 
+/* One number of a head as the specification has it: 0, or the bytes that it took. */
+static size_t take_plainly(const uint8_t *from, size_t available, uint64_t limit, uint64_t *value)
+{
+    size_t used = tape_bytes_get_varint(from, available, value);
+    return used > 0 && *value <= limit ? used : 0;
+}
+
+static size_t get_plainly(const uint8_t *from, size_t available, struct tape_record *record)
+{
+    static const uint64_t limits_of[4] = {UINT16_MAX, UINT64_MAX, UINT32_MAX,
+                                          TAPE_RECORD_MAX_BYTES};
+    uint64_t numbers[4] = {0};
+    size_t at = 1;
+    if (available == 0 || from[0] == 0)
+        return 0;
+    for (int i = 0; i < 4; i++) {
+        size_t used = take_plainly(from + at, available - at, limits_of[i], &numbers[i]);
+        if (used == 0)
+            return 0;
+        at += used;
+    }
+    if (numbers[3] > available - at)
+        return 0;
+    *record = (struct tape_record){.recv_ns = tape_bytes_unzigzag(numbers[1]),
+                                   .connection = (uint32_t)numbers[2],
+                                   .bytes = (uint32_t)numbers[3],
+                                   .flags = (uint16_t)numbers[0],
+                                   .kind = from[0],
+                                   .data = from + at};
+    return at + numbers[3];
+}
+
+/* Bytes that are heads now and then: numbers of all lengths, some not in their shortest form. */
+static size_t roll_head(struct dice *dice, uint8_t to[64])
+{
+    size_t used = 1;
+    to[0] = (uint8_t)roll_below(dice, 4);
+    for (int i = 0; i < 4; i++) {
+        size_t length = roll_below(dice, 3) ? 1 + roll_below(dice, 2) : 1 + roll_below(dice, 10);
+        for (size_t k = 1; k < length; k++)
+            to[used++] = (uint8_t)(0x80 | roll(dice));
+        to[used++] = roll_below(dice, 8) ? (uint8_t)(roll(dice) & 0x7f) : 0;
+    }
+    return used;
+}
+
+static void reads_any_head_as_specified(void **state)
+{
+    (void)state;
+    struct guard guard = guard_open(1024);
+    struct dice dice = {20261123};
+    int good = 0;
+    for (int i = 0; i < 300000; i++) {
+        uint8_t bytes[512] = {0};
+        struct tape_record got = {0}, want = {0};
+        size_t head = roll_head(&dice, bytes);
+        size_t length =
+            roll_below(&dice, 2) ? head + roll_below(&dice, 400) : roll_below(&dice, head + 8);
+        const uint8_t *from = guard_put(&guard, bytes, length);
+        size_t used = get_plainly(from, length, &want);
+        assert_int_equal(tape_record_get(from, length, 0, &got), used);
+        good += used > 0;
+        if (used > 0)
+            assert_memory_equal(&got, &want, sizeof got);
+    }
+    assert_true(good > 10000);
+    guard_close(&guard);
+}
+
 static void names_the_kinds(void **state)
 {
     (void)state;
@@ -157,6 +226,7 @@ int main(void)
         cmocka_unit_test(carries_the_longest_body),
         cmocka_unit_test(keeps_the_limits),
         cmocka_unit_test(refuses_a_body_beyond_the_limit_though_it_is_there),
+        cmocka_unit_test(reads_any_head_as_specified),
         cmocka_unit_test(names_the_kinds),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
