@@ -29,7 +29,8 @@ LIBS_REPLAY := -lssl -lcrypto $(LIBS_FORMAT)
 FORMAT_C  := $(wildcard format/*.c)
 RECORD_C  := $(wildcard record/*.c)
 REPLAY_C  := $(wildcard replay/*.c)
-SOURCE_C  := $(wildcard replay/source*.c replay/reel*.c) replay/lateness.c
+SOURCE_C  := $(wildcard replay/source*.c replay/reel*.c) \
+             $(addprefix replay/,lateness.c timespec.c span.c catalog.c)
 SANITIZE  ?=
 UNIT_C    := $(wildcard tests/unit/*_test.c)
 PART_C    := $(wildcard tests/part/*.c)

@@ -89,6 +89,13 @@ int tape_source_try(struct tape_source *source, struct tape_message *message,
  * to_ns and stream go on to hold. */
 int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *error);
 
+/* tape_source_time(paths, count, text, ns, error): a time as the command line takes it, for
+ * from_ns, to_ns and seek: RFC 3339, ns since 1970, "@" and seconds, "now", "+10m" after the first
+ * message of these archives or "-10m" before their last. 0, TAPE_USAGE when it is none (or counts
+ * from an end while count is 0), or a status of opening them. */
+int tape_source_time(const char *const *paths, int count, const char *text, int64_t *ns,
+                     struct tape_error *error);
+
 /* tape_source_now(source): the virtual clock: replay_ns of the message given last; INT64_MIN before
  * the first. It never runs back but with a seek, and never ahead of what was given. Events do not
  * move it (an import's are years newer than its frames): theirs is the time as it stands, or their

@@ -24,11 +24,11 @@ import datetime
 import decimal
 import os
 import pathlib
-import re
 import threading
 import time
 
 NONE = -(1 << 63)  # a number that was not there
+_USAGE = -2  # of enum tape_status
 
 # ---- tape.h: structures in the order of their members; compared with the library's before use ----
 
@@ -71,6 +71,7 @@ _CALLS = {  # name: (what it returns, arguments)
     "tape_source_next": (_INT, _P, ctypes.POINTER(_Message), _E),
     "tape_source_try": (_INT, _P, ctypes.POINTER(_Message), _E),
     "tape_source_seek": (_INT, _P, _I64, _E),
+    "tape_source_time": (_INT, _P, _INT, _S, ctypes.POINTER(_I64), _E),
     "tape_source_now": (_I64, _P),
     "tape_source_tick": (_INT, ctypes.POINTER(_Message), ctypes.POINTER(_Tick)),
     "tape_source_damages": (_INT, _P),
@@ -189,10 +190,6 @@ def _integer(value):
     return None if value == NONE else value
 
 
-_TIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:[Tt ](\d\d):(\d\d)(?::(\d\d)(?:\.(\d{1,9}))?)?)?"
-                   r"(?:[Zz]|([+-])(\d\d):(\d\d))?")
-
-
 def _whole(words):
     """Bytes for C, which would end them at a NUL and take them for others."""
     if b"\0" in words:
@@ -200,10 +197,20 @@ def _whole(words):
     return words
 
 
-def nanoseconds(when):
-    """ns since 1970 of an int, of digits, of RFC 3339 ("2026-11-22T08:00Z", up to nine decimals; "2026-11-22" is
-    midnight, and UTC where no zone is given) or of a datetime that knows its zone. None is 0: an open end. The
-    command line's "+10m" and "-10m" count from the ends of an archive and are not taken here."""
+def _paths(archives):
+    """For C: one or several."""
+    paths = [archives] if isinstance(archives, (str, bytes, os.PathLike)) else list(archives)
+    return (_S * len(paths))(*(_whole(os.fsencode(path)) for path in paths))
+
+
+def nanoseconds(when, archives=(), library=None):
+    """ns since 1970 of an int, of a datetime that knows its zone, or of words as the command line takes them:
+    "2026-11-22T08:00Z", "2026-11-22" (midnight, UTC), 19 digits of ns, "@1795334400", "now", and of these archives
+    "+10m" after their first message or "-10m" before their last. None is 0: an open end."""
+    return _in_ns(when, _paths(archives), load(library))
+
+
+def _in_ns(when, paths, library):
     if when is None:
         return 0
     if isinstance(when, datetime.datetime):
@@ -211,20 +218,16 @@ def nanoseconds(when):
             raise ValueError("%s: a time without a zone" % when)
         whole = when.astimezone(datetime.timezone.utc)
         return calendar.timegm(whole.timetuple()) * 10**9 + whole.microsecond * 1000
-    if isinstance(when, int) or re.fullmatch(r"-?\d+", when):
-        if not NONE < int(when) < -NONE:
+    if isinstance(when, int):
+        if not NONE < when < -NONE:
             raise ValueError("%s is no time: it does not fit into 64 bits" % when)
-        return int(when)
-    if re.match(r"[+-]", when):
-        raise ValueError("%r counts from an end of the archive, which only the command line does: give ns since 1970, "
-                         "or as 2026-11-22T08:00Z" % when)
-    found = _TIME.fullmatch(when)
-    if not found:
-        raise ValueError("%r is no time: ns since 1970, or as 2026-11-22T08:00Z" % when)
-    parts = [int(part or 0) for part in found.groups()[:6]]
-    datetime.datetime(*parts)  # ValueError for the 31st of February
-    ahead = (int(found[9] or 0) * 60 + int(found[10] or 0)) * 60 * (-1 if found[8] == "-" else 1)
-    return (calendar.timegm(tuple(parts)) - ahead) * 10**9 + int((found[7] or "").ljust(9, "0"))
+        return when
+    found, error = _I64(), _Error()
+    got = library.tape_source_time(paths, len(paths), _whole(when.encode()), found, error)
+    if got < 0:
+        words = error.text.decode("utf-8", "replace")
+        raise ValueError(words) if got == _USAGE else TapeError(words, got)
+    return found.value
 
 
 # ---- messages ----
@@ -354,7 +357,8 @@ class Source(_Owner):
     and close() may be called from any.
 
     archives    a path, or several
-    from_, to   ns, RFC 3339, a date or datetime, as nanoseconds() takes them: received in [from_, to)
+    from_, to   ns, a datetime, or words ("2026-11-22T08:00Z", "+10m"), as nanoseconds() takes them: received in
+                [from_, to)
     stream      globs with commas between: "btcusdt@*,*@trade"
     follow      at the end go on with what is being recorded; spin: without sleeping
     events      also event records, control frames, our own frames, bytes that broke the protocol
@@ -366,18 +370,17 @@ class Source(_Owner):
     def __init__(self, archives, *, from_=None, to=None, stream=None, follow=False, spin=False, events=False,
                  order="received", state=0, duplicates=False, library=None):
         self._library, self._source = load(library), None
-        paths = [archives] if isinstance(archives, (str, bytes, os.PathLike)) else list(archives)
+        self._paths = _paths(archives)
         if order not in ("received", "event"):
             raise ValueError("order is received or event, not %r" % order)
         globs = _whole(stream.encode()) if stream else None
-        options = _Options(nanoseconds(from_), nanoseconds(to), globs, follow, events, spin, order == "event", state,
+        options = _Options(self._time(from_), self._time(to), globs, follow, events, spin, order == "event", state,
                            -1 if duplicates is None else int(duplicates))
-        words = (_S * len(paths))(*(_whole(os.fsencode(path)) for path in paths))
         self._error, self._turn, self._stopped = _Error(), _Turn(self._library), False
         self._alone = threading.RLock()  # held in every call: a close() elsewhere must not free what is in use
         self._waits = follow and not spin
         self._take = self._library.tape_source_try if follow else self._library.tape_source_next
-        self._source = self._library.tape_source_open_all(words, len(paths), options, self._error)
+        self._source = self._library.tape_source_open_all(self._paths, len(self._paths), options, self._error)
         if not self._source:
             raise TapeError(self._error.text.decode("utf-8", "replace"), self._error.status)
 
@@ -400,6 +403,9 @@ class Source(_Owner):
             if source:
                 self._turn.number += 1
                 self._library.tape_source_close(source)
+
+    def _time(self, when):
+        return _in_ns(when, self._paths, self._library)
 
     def _open(self):
         if not self._source:
@@ -458,7 +464,7 @@ class Source(_Owner):
         """The next message is the first received at or after that time; the books come before it."""
         with self._alone:
             self._turn.number += 1
-            self._check(self._library.tape_source_seek(self._open(), nanoseconds(when), self._error))
+            self._check(self._library.tape_source_seek(self._open(), self._time(when), self._error))
 
     def stop(self):
         """Makes a loop that waits end; from any thread, and from a signal handler."""

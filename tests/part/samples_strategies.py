@@ -315,6 +315,27 @@ def merged(scratch, archive, programs, told):
     expect_equal(sum(share.missed for share in shares if share.archive == 1), missed, "missed by the second")
 
 
+def words_of_times(archive):
+    """As on the command line: from either end of the archives."""
+    with tapedeck.Source(archive) as source:
+        stamps = [message.recv_ns for message in source if message.kind == "data"]
+    expect_equal(tapedeck.nanoseconds("+0", archive), min(stamps), "the first message")
+    expect_equal(tapedeck.nanoseconds("-0", [archive]), max(stamps), "the last message")
+    expect_equal(tapedeck.nanoseconds("+1s5ms", archive), min(stamps) + 1005000000, "after the start")
+    expect_equal(tapedeck.nanoseconds("@1795334400.5", archive), 1795334400500000000, "seconds")
+    played = rig.call("tape-replay", "play", "--speed", "max", "--from", "+300ms", "--to", "-200ms", archive)[0]
+    with tapedeck.Source(archive, from_="+300ms", to="-200ms", state=-1) as source:
+        expect_equal(b"".join(m.payload + b"\n" for m in source if m.kind == "data"), played, "from and to")
+        source.seek("-300ms")
+        expect(next(source).recv_ns >= max(stamps) - 300000000, "a seek")
+    try:
+        tapedeck.nanoseconds("+1s", str(archive) + "-not")
+    except tapedeck.TapeError as error:
+        expect(str(error).startswith("open %s-not: " % archive), str(error))
+    else:
+        raise rig.Failed("the span of no archive")
+
+
 def stale_and_kept(archive):
     with tapedeck.Source(archive, stream="*@trade") as source:
         first = next(source)
@@ -335,8 +356,9 @@ def stale_and_kept(archive):
                           ("2026-11-22T09:00:00.000000007+01:00", 1795334400000000007), (None, 0),
                           ("2026-11-22", 1795305600 * 10**9), ("2026-11-22T08:00", 1795334400 * 10**9)):
         expect_equal(tapedeck.nanoseconds(words), wanted, words)
-    for words in ("+10m", "-10m"):
+    for words in ("+10m", "-10m", "2026-02-31", "tomorrow", "1795334400", "2026\0"):
         expect_refused(ValueError, lambda words=words: tapedeck.nanoseconds(words), words)
+    words_of_times(archive)
     expect_equal(repr(tick), "Tick(stale)", "a stale tick's repr")
     shown = kept.tick()
     expect(repr(shown).startswith("Tick(kind='trade', symbol='BTCUSDT', event_ns=") and
