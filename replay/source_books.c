@@ -143,9 +143,9 @@ static void note_symbol(struct tape_source_books *books, int archive, struct tap
     capture->mixed = 1;
     for (size_t i = 0; i < books->set.count; i++) {
         struct tape_source_books_stream *stream = books->set.streams[i];
-        if (stream->guessed && stream->archive == archive)
+        if (stream->guessed & UINT64_C(1) << archive)
             tape_book_reset(stream->book, "the capture's snapshots do not tell whose they are");
-        stream->guessed = 0;
+        stream->guessed &= ~(UINT64_C(1) << archive);
     }
 }
 
@@ -161,14 +161,16 @@ static void take_nameless(struct tape_source_books *books, const struct tape_mes
         (!has_many_levels(tick.bids) && !has_many_levels(tick.asks)))
         return;
     struct tape_slice symbol = tick.symbol;
+    uint64_t archive = UINT64_C(1) << message->archive;
     if (!symbol.bytes && !capture->mixed)
         symbol = (struct tape_slice){capture->symbol, strlen(capture->symbol)};
     for (size_t i = 0; symbol.bytes && i < books->set.count; i++) {
         struct tape_source_books_stream *stream = books->set.streams[i];
-        if (!stream->is_diff || !stream->met || stream->archive != message->archive ||
+        if (!stream->is_diff || !stream->met || !(stream->brought & archive) ||
             !is_of_symbol(stream, symbol.data, symbol.bytes))
             continue;
-        stream->guessed |= !tick.symbol.bytes;
+        if (!tick.symbol.bytes)
+            stream->guessed |= archive;
         apply(books, stream, &tick, message);
     }
 }

@@ -32,7 +32,8 @@ void tape_source_books_set_restart(struct tape_source_books_set *set)
         struct tape_source_books_stream *stream = set->streams[i];
         if (stream->met)
             tape_book_reset(stream->book, NULL);
-        stream->met = stream->guessed = stream->broke = stream->carriers_count = 0;
+        stream->met = stream->broke = stream->carriers_count = 0;
+        stream->brought = stream->guessed = 0;
         stream->doubt[0] = '\0';
     }
 }
@@ -116,6 +117,7 @@ struct tape_source_books_stream *tape_source_books_set_add(struct tape_source_bo
 void tape_source_books_set_carry(struct tape_source_books_stream *stream, int archive,
                                  uint32_t connection)
 {
+    stream->brought |= UINT64_C(1) << archive;
     for (int i = 0; i < stream->carriers_count; i++)
         if (stream->carriers[i].connection == connection && stream->carriers[i].archive == archive)
             return;

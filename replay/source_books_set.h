@@ -24,6 +24,8 @@ struct tape_source_books_carrier {
  * One stream. Invariants: doubt is "" or why the book may lack updates although none was seen to be
  * missing: that it lost its last carrier; the next update that follows on takes the doubt away.
  * carriers: the open connections that brought its updates (the newest ones, when they are many).
+ * brought: a bit for each archive that updates came from; guessed: for each whose snapshot without
+ * a name it took.
  * first_known_ns: when it became known first in a reading from the beginning; INT64_MAX: never yet.
  */
 struct tape_source_books_stream {
@@ -31,12 +33,12 @@ struct tape_source_books_stream {
     struct tape_book *book;
     int met;     /* in this reading */
     int is_diff; /* else a partial depth stream */
-    int guessed; /* its snapshot came without a name */
     int broke;   /* it was known in this reading, and updates are missing since: what is before that
                     does not help */
     struct tape_source_books_carrier carriers[TAPE_SOURCE_BOOKS_CARRIERS_MAX];
     int carriers_count;
-    int archive;
+    uint64_t brought, guessed;
+    int archive; /* of the last message that was applied */
     uint64_t ordinal;
     int64_t first_known_ns;
     char doubt[160];

@@ -644,6 +644,32 @@ static void test_several_archives(void **state)
     tape_source_books_free(books);
 }
 
+/* A snapshot without a name is of the streams that its own archive has, whoever gave their last
+ * update, and of no others. */
+static void test_captures_side_by_side(void **state)
+{
+    static const char mixed[] = "the capture's snapshots do not tell whose they are";
+    (void)state;
+    diff_by("x@depth", 1, IMPORTED, 1, 10);
+    nameless(IMPORTED, 3, 10, "", 21);
+    diff_by("x@depth", 1, IMPORTED, 4, 11);
+    diff_by("y@depth", 1, IMPORTED, 8, 10);
+    flush();
+    begin(1);
+    diff_by("x@depth", 1, IMPORTED, 2, 10);
+    diff_by("x@depth@100ms", 1, IMPORTED, 2, 10);
+    diff_by("x@depth", 1, IMPORTED, 5, 11);
+    diff_by("x@depth", 1, IMPORTED, 7, 12);
+    struct tape_source_books *books = build_of(2, NULL, 6);
+    expect_book(books, "x@depth", 11, "");
+    expect_book(books, "x@depth@100ms", 0, no_snapshot);
+    advance(books, 8);
+    expect_book(books, "x@depth", 12, "");
+    advance(books, 9);
+    expect_book(books, "x@depth", 0, mixed);
+    tape_source_books_free(books);
+}
+
 static void test_what_one_archive_has_late(void **state)
 {
     (void)state;
@@ -781,6 +807,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_events_out_of_their_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_is_left_of_another_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_archives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_captures_side_by_side, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_one_archive_has_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_messages_without_a_wrapper, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_asked_for_long_ago, set_up, tear_down),
