@@ -86,6 +86,7 @@ _CALLS = {  # name: (what it returns, arguments)
     "tape_book_for": (_P, _S, _S, _E),
     "tape_book_free": (None, _P),
     "tape_book_apply": (_INT, _P, ctypes.POINTER(_Tick), _E),
+    "tape_book_restore": (_INT, _P, ctypes.POINTER(_Tick), _E),
     "tape_book_reset": (None, _P, _S),
     "tape_book_state": (_INT, _P),
     "tape_book_state_word": (_S, _INT),
@@ -511,7 +512,8 @@ class Source(_Owner):
 
 class Book(_Owner):
     """The book of one depth stream ("btcusdt@depth@100ms"), by its venue's rules; without venue they are found by
-    the stream's name and its first update. apply() depth ticks, a snapshot's, or that of a state message."""
+    the stream's name and its first update. apply() depth ticks and a snapshot's; restore() that of a state
+    message: after a seek back it is older than the book, and apply() would pass it over."""
 
     def __init__(self, stream, venue=None, library=None):
         self._library, self._book = load(library), None
@@ -527,7 +529,14 @@ class Book(_Owner):
 
     def apply(self, tick):
         """True when the book has changed."""
-        got = self._library.tape_book_apply(self._book, tick._raw, self._error)  # pylint: disable=protected-access
+        return self._take(self._library.tape_book_apply, tick)
+
+    def restore(self, tick):
+        """The book becomes that of a state message, whatever it was; True when that tells it."""
+        return self._take(self._library.tape_book_restore, tick)
+
+    def _take(self, call, tick):
+        got = call(self._book, tick._raw, self._error)  # pylint: disable=protected-access
         if got < 0:
             raise TapeError(self._error.text.decode("utf-8", "replace"), got)
         return got == 1

@@ -255,6 +255,15 @@ def books(archive):
             kinds.append(message.kind)
             expect(message.kind != "state" or message.replay_ns == middle, "the state is of the time asked for")
             expect(source.now_ns == message.replay_ns >= middle, "the clock")
+            (started.restore if message.kind == "state" else started.apply)(message.tick())
+            if message.kind == "state":
+                then = started.json()
+                expect_equal((started.state, json.loads(message.payload)["lastUpdateId"]), ("known", started.last_id), "at once")
+        source.seek(middle)  # back: the book is that of then, not the newer one
+        message = source.next()
+        expect(not started.apply(message.tick()), "an old snapshot changes nothing")
+        expect(started.restore(message.tick()) and started.json() == then, "the book after a seek back")
+        for message in source:
             started.apply(message.tick())
     expect_equal((kinds[0], set(kinds[1:])), ("state", {"data"}), "what a start in the middle gives")
     expect_equal(len(kinds) - 1, updates - 19, "updates from the middle on")
