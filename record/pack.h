@@ -58,7 +58,8 @@ void tape_pack_read_figures(const struct tape_pack_task *task, struct tape_pack_
 
 /* tape_pack_clean(archive, say, context): what a packing that was cut short left, as the archive's
  * last scan met it: NAME.packing goes; of a NAME.hot beside its NAME.tape the hot one goes once the
- * packed one was seen to hold the same, else the packed one is kept as NAME.bad. The archive must
+ * packed one was read and has each record that the hot one gives, else the packed one is kept as
+ * NAME.bad; where it gives more than the hot one both stay. The archive must
  * be scanned anew afterwards. How many files were touched. say may be NULL. */
 int tape_pack_clean(struct tape_archive *archive, void (*say)(void *context, const char *words),
                     void *context);

@@ -35,27 +35,100 @@ static struct tape_archive_entry in_state(const struct tape_archive_entry *entry
     return other;
 }
 
-static int read_info(const struct cleaning *cleaning, const struct tape_archive_entry *entry,
-                     struct tape_segment_info *info)
+/* ---- what two files of one segment hold ---- */
+
+/* One file's records in order. damaged: some could not be read, or it does not end as it should.
+ * Invariant: record is of the block that reader holds. */
+struct walk {
+    struct tape_segment *segment;
+    struct tape_segment_info info;
+    struct tape_block_reader *reader;
+    struct tape_record record;
+    uint32_t next_block;
+    uint64_t records;
+    int damaged;
+};
+
+/* 1, 0 when it is no file of ours, or -1 when it cannot be told. */
+static int begin_walk(const struct cleaning *cleaning, const struct tape_archive_entry *entry,
+                      struct walk *walk)
 {
-    struct tape_segment *segment = tape_archive_open_segment(cleaning->archive, entry, NULL);
-    if (segment == NULL)
-        return 0;
-    tape_segment_read_info(segment, info);
-    tape_segment_close(segment);
+    struct tape_error why = {0};
+    memset(walk, 0, sizeof *walk);
+    walk->segment = tape_archive_open_segment(cleaning->archive, entry, &why);
+    if (walk->segment == NULL)
+        return tape_error_exit_code(why.status) == 3 ? 0 : -1;
+    walk->reader = tape_block_reader_new();
+    if (walk->reader == NULL)
+        return -1;
+    tape_segment_read_info(walk->segment, &walk->info);
+    walk->damaged = !walk->info.sealed || walk->info.bad_blocks > 0 || walk->info.tail;
     return 1;
 }
 
-/* The packed file is whole and holds what the hot one does. Its bytes were compared before it got
- * its name; this keeps from believing a file that came by that name in another way. */
-static int holds_the_same(const struct cleaning *cleaning, const struct tape_archive_entry *hot,
-                          const struct tape_archive_entry *tape)
+static void end_walk(struct walk *walk)
 {
-    struct tape_segment_info a, b;
-    return read_info(cleaning, hot, &a) && read_info(cleaning, tape, &b) && b.sealed &&
-           b.bad_blocks == 0 && b.tail == 0 && a.records == b.records &&
-           (a.records == 0 ||
-            (a.first_ordinal == b.first_ordinal && a.next_ordinal == b.next_ordinal));
+    tape_block_reader_free(walk->reader);
+    tape_segment_close(walk->segment);
+}
+
+/* 1 with the next record that can be read, 0 at the end. */
+static int step(struct walk *walk)
+{
+    while (walk->next_block == 0 || tape_block_next(walk->reader, &walk->record) != 1) {
+        if (walk->next_block == walk->info.blocks)
+            return 0;
+        walk->damaged |= tape_segment_entry(walk->segment, walk->next_block)->header_damaged;
+        if (tape_segment_read(walk->segment, walk->next_block++, walk->reader, NULL) < 0)
+            walk->damaged = 1;
+    }
+    walk->records++;
+    return 1;
+}
+
+static int is_same(const struct tape_record *a, const struct tape_record *b)
+{
+    return a->ordinal == b->ordinal && a->recv_ns == b->recv_ns && a->kind == b->kind &&
+           a->flags == b->flags && a->connection == b->connection && a->bytes == b->bytes &&
+           (a->bytes == 0 || memcmp(a->data, b->data, a->bytes) == 0);
+}
+
+enum verdict {
+    PACKED_HAS_ALL,   /* it is whole, with each record that the hot one gives */
+    HOT_IS_NOT_WORSE, /* the packed one is damaged or another, and gives no more records */
+    NOBODY_KNOWS,
+};
+
+/* Its bytes were compared before the packed file got its name; this keeps from believing one that
+ * came by that name in another way, or was harmed since. */
+static int compare(struct walk *hot, struct walk *tape)
+{
+    int differs = 0, more = step(tape);
+    while (step(hot)) {
+        while (more && tape->record.ordinal < hot->record.ordinal)
+            more = step(tape);
+        differs |= !more || !is_same(&hot->record, &tape->record);
+    }
+    while (more)
+        more = step(tape);
+    if (!differs && !tape->damaged)
+        return PACKED_HAS_ALL;
+    return hot->records >= tape->records ? HOT_IS_NOT_WORSE : NOBODY_KNOWS;
+}
+
+static int judge(const struct cleaning *cleaning, const struct tape_archive_entry *hot,
+                 const struct tape_archive_entry *tape)
+{
+    struct walk a, b;
+    int verdict = NOBODY_KNOWS, opened = begin_walk(cleaning, hot, &a);
+    int packed = begin_walk(cleaning, tape, &b);
+    if (opened == 1 && packed == 1)
+        verdict = compare(&a, &b);
+    else if (opened == 1 && packed == 0)
+        verdict = HOT_IS_NOT_WORSE;
+    end_walk(&a);
+    end_walk(&b);
+    return verdict;
 }
 
 static int settle(const struct cleaning *cleaning, const struct tape_archive_entry *left, int day,
@@ -63,12 +136,17 @@ static int settle(const struct cleaning *cleaning, const struct tape_archive_ent
 {
     char bad[TAPE_ARCHIVE_NAME_BYTES];
     struct tape_archive_entry hot = in_state(left, 'h'), tape = in_state(left, 't');
-    int stem = (int)strcspn(name, ".");
-    if (holds_the_same(cleaning, &hot, &tape)) {
+    int stem = (int)strcspn(name, "."), verdict = judge(cleaning, &hot, &tape);
+    if (verdict == PACKED_HAS_ALL) {
         if (unlinkat(day, hot.name + (name - left->name), 0) < 0 || fsync(day) < 0)
             return 0;
         say(cleaning, "segment %06u: it was packed: the file before is removed", left->sequence);
         return 1;
+    }
+    if (verdict == NOBODY_KNOWS) {
+        say(cleaning, "segment %06u: which of its two files is right cannot be told: both are kept",
+            left->sequence);
+        return 0;
     }
     snprintf(bad, sizeof bad, "%.*s.bad", stem, name);
     if (renameat2(day, tape.name + (name - left->name), day, bad, RENAME_NOREPLACE) < 0 ||

@@ -174,7 +174,7 @@ static int look_at(struct recovery *recovery, const struct tape_archive_entry *e
     struct tape_error error = {0};
     struct tape_segment *segment = tape_archive_open_segment(recovery->archive, entry, &error);
     if (segment == NULL) {
-        if (error.status == TAPE_TORN && entry->state == 'h') {
+        if (error.status == TAPE_TORN) {
             move_aside(recovery, entry);
         } else {
             recovery->report->unreadable++;
@@ -184,9 +184,9 @@ static int look_at(struct recovery *recovery, const struct tape_archive_entry *e
     }
     tape_segment_read_info(segment, info);
     tape_segment_close(segment);
-    if (info->records > 0 && (info->sealed || entry->state != 'h'))
+    if (info->records > 0 && info->sealed)
         take_end(recovery, info->next_ordinal);
-    return !info->sealed && entry->state == 'h';
+    return !info->sealed;
 }
 
 /* 1 when what follows the last good block begins as a footer does: nothing is lost with it. */
@@ -297,11 +297,12 @@ static int recover_segments(struct recovery *recovery, struct tape_error *error)
     const struct tape_archive_entry *last = tape_archive_entry(recovery->archive, count - 1);
     if (last->sequence >= recovery->next_sequence)
         recovery->next_sequence = last->sequence + 1;
+    int last_is_hot = last->state == 'h'; /* a packed one never gets more records */
     int oldest = status == 0 ? find_unsealed(recovery, count, unsealed, infos) : count;
     for (int i = oldest; i < count && status >= 0; i++)
         if (unsealed[i])
             status = reopen_and_seal(recovery, tape_archive_entry(recovery->archive, i), &infos[i],
-                                     i == count - 1, error);
+                                     i == count - 1 && last_is_hot, error);
     free(infos);
     free(unsealed);
     return status;
