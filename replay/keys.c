@@ -7,7 +7,10 @@
 #include <termios.h>
 #include <unistd.h>
 
-enum { ESCAPE = 0x1b };
+enum {
+    ESCAPE = 0x1b,
+    READ_MAX_BYTES = 4096, /* at one look: what a terminal holds */
+};
 
 /* What ends the process, or may, without passing tape_keys_close(). The player takes SIGINT and
  * SIGTERM for itself a little later, and calls tape_keys_restore(). */
@@ -17,11 +20,13 @@ enum { DEADLY = sizeof deadly / sizeof *deadly };
 
 /* Invariants: cooked is what the terminal was, raw what we made of it; both are valid while open.
  * is_raw: the terminal is as we want it, as far as we know. A process has one terminal, and signal
- * handlers must reach this. */
+ * handlers must reach this. pending: keys that were read, the first one is next. */
 static struct keys {
     struct termios cooked, raw;
     struct sigaction before[DEADLY], stop_before, continue_before;
     struct tape_keys_decoder decoder;
+    int pending[TAPE_KEYS_PENDING_MAX], pending_count;
+    uint64_t passed_over;
     volatile sig_atomic_t is_open, is_raw;
 } keys;
 
@@ -145,6 +150,8 @@ int tape_keys_open(void)
     keys.raw.c_lflag &= ~(tcflag_t)(ICANON | ECHO);
     keys.raw.c_cc[VMIN] = keys.raw.c_cc[VTIME] = 0;
     keys.decoder = (struct tape_keys_decoder){0};
+    keys.pending_count = 0;
+    keys.passed_over = 0;
     take_signals();
     keys.is_open = 1;
     make_raw();
@@ -176,18 +183,44 @@ static int is_still_ours(void)
     return 0;
 }
 
+static void take(int key)
+{
+    if (keys.pending_count < TAPE_KEYS_PENDING_MAX)
+        keys.pending[keys.pending_count++] = key;
+    else
+        keys.passed_over++;
+}
+
+/* What was typed behind the end of us is the shell's, and stays where it is. */
+static int quits(void)
+{
+    return keys.pending_count > 0 && keys.pending[keys.pending_count - 1] == TAPE_KEYS_QUIT;
+}
+
 int tape_keys_read(void)
 {
     struct pollfd input = {.fd = STDIN_FILENO, .events = POLLIN};
     unsigned char byte;
-    if (!keys.is_open || poll(&input, 1, 0) != 1 || !is_still_ours())
+    if (!keys.is_open)
         return TAPE_KEYS_NONE;
-    while (read(STDIN_FILENO, &byte, 1) == 1) {
-        int key = tape_keys_decode(&keys.decoder, byte);
-        if (key != TAPE_KEYS_NONE)
-            return key;
-    }
-    return TAPE_KEYS_NONE;
+    if (!quits() && poll(&input, 1, 0) == 1 && is_still_ours())
+        for (int i = 0; i < READ_MAX_BYTES && !quits() && read(STDIN_FILENO, &byte, 1) == 1; i++) {
+            int key = tape_keys_decode(&keys.decoder, byte);
+            if (key != TAPE_KEYS_NONE)
+                take(key);
+        }
+    if (keys.pending_count == 0)
+        return TAPE_KEYS_NONE;
+    int next = keys.pending[0];
+    memmove(keys.pending, keys.pending + 1, (size_t)--keys.pending_count * sizeof *keys.pending);
+    return next;
+}
+
+uint64_t tape_keys_take_passed_over(void)
+{
+    uint64_t passed_over = keys.passed_over;
+    keys.passed_over = 0;
+    return passed_over;
 }
 
 void tape_keys_print_help(FILE *to)

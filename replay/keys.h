@@ -3,6 +3,7 @@
 #define TAPE_REPLAY_KEYS_H
 
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #ifdef __cplusplus
@@ -51,9 +52,14 @@ int tape_keys_decode(struct tape_keys_decoder *decoder, unsigned char byte);
 int tape_keys_open(void);
 void tape_keys_close(void);
 
+enum { TAPE_KEYS_PENDING_MAX = 32 }; /* more at once is no typing: they are passed over */
+
 /* tape_keys_read(): the next key that was pressed, or NONE; never waits. Does not touch a terminal
  * that another program has set up for itself meanwhile, as a pager at the end of our pipe. */
 int tape_keys_read(void);
+
+/* tape_keys_take_passed_over(): how many were passed over since it was asked last. */
+uint64_t tape_keys_take_passed_over(void);
 
 /* tape_keys_restore(): gives the terminal back; async-signal-safe. */
 void tape_keys_restore(void);

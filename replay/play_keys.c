@@ -148,6 +148,11 @@ static void obey(struct tape_play *play, int key, int64_t now_ns)
 void tape_play_heed_keys(struct tape_play *play, int64_t now_ns)
 {
     int key = tape_keys_read();
+    uint64_t passed_over = key == TAPE_KEYS_NONE ? tape_keys_take_passed_over() : 0;
     if (key != TAPE_KEYS_NONE)
         obey(play, key, now_ns);
+    if (passed_over > 0)
+        fprintf(tape_play_notices(play),
+                "tape-replay: %" PRIu64 " keys are passed over: they came faster than they work\n",
+                passed_over);
 }

@@ -174,6 +174,30 @@ def quit_key(archive):
         expect(terminal.is_cooked(), "the terminal is given back")
 
 
+def pasted(scratch):
+    """Ten thousand keys at once are no typing: the first of them work, the rest is told and passed over."""
+    lines = [b'%d {"n":%d}\n' % (BEGIN + i * SECOND, i) for i in range(2000)]
+    archive = scratch / "many"
+    rig.call("tape-record", "--import", rig.write_lines(scratch / "many.txt", [l[:-1] for l in lines]), archive)
+    with Terminal(archive, "--paused") as terminal:
+        for _ in range(10):
+            terminal.press("." * 1000)
+        terminal.show(rb"tape-replay: \d+ keys are passed over: they came faster than they work\r\n")
+        terminal.press("q")
+        rest, code = terminal.end()
+        expect_equal(code, 0, "exit code")
+        given = rest.splitlines(keepends=True)
+        expect(32 <= len(given) < 2000 and given == lines[:len(given)], "%d messages" % len(given))
+
+
+def type_ahead(archive):
+    """What is typed behind the quit is the shell's."""
+    with Terminal(archive, "--paused") as terminal:
+        terminal.press("qls\n")
+        terminal.end()
+        expect_equal(os.read(terminal.secondary, 10), b"ls\n", "it is still there")
+
+
 def signals(archive):
     """Whatever ends the process, but SIGKILL, gives the terminal back first."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT, signal.SIGABRT, signal.SIGALRM):
@@ -263,6 +287,8 @@ def main(scratch):
     keys(archive, lines)
     to_the_end(archive, lines)
     quit_key(archive)
+    pasted(scratch)
+    type_ahead(archive)
     signals(archive)
     second_signal(scratch)
     stopped_and_continued(archive, lines)
