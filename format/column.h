@@ -92,6 +92,9 @@ struct tape_column_plan {
     uint8_t context_column_near; /* context field: how many columns before */
     uint32_t argument;           /* column number or exponent */
     uint32_t age;                /* blocks since it was looked at */
+    uint64_t factor;             /* of the residuals in the last block */
+    uint8_t is_signed;           /* so were these */
+    uint8_t scale_age;           /* blocks since these two were looked at and found as before */
 };
 
 struct tape_column_writer; /* scratch; one thread */

@@ -52,9 +52,9 @@ static uint64_t measure(int64_t *residuals, uint32_t count)
 {
     struct tape_column_histogram histogram = {0};
     uint8_t tokens[TAPE_COLUMN_SAMPLE_MAX];
-    int is_signed;
+    int is_signed, is_right;
     uint64_t factor = tape_column_tokens_factor(residuals, count, &is_signed);
-    uint64_t any = tape_column_tokens_find(residuals, count, factor, is_signed, tokens);
+    uint64_t any = tape_column_tokens_find(residuals, count, factor, is_signed, tokens, &is_right);
     for (uint32_t i = 0; i < count; i++)
         histogram.counts[tokens[i]]++;
     tape_column_histogram_sum(&histogram, tape_token_of(any) + 1u);

@@ -292,7 +292,7 @@ int tape_column_restore(const struct tape_column_prediction *prediction,
 
 /* --- from values to residuals --- */
 
-/* The first element of the nearest list before the one that element i begins. */
+/* The first element of the list that the element before i is in. */
 static int64_t find_first_before(const struct tape_column_prediction *prediction,
                                  const int64_t *values, uint32_t i)
 {
@@ -307,18 +307,17 @@ static int64_t find_first_before(const struct tape_column_prediction *prediction
 static void difference_list(const struct tape_column_prediction *prediction, const int64_t *values,
                             uint32_t from, uint32_t count, int64_t *residuals)
 {
-    int known = 0;
-    int64_t first = 0;
+    const uint32_t *owner = prediction->scope->owner;
+    int64_t first = find_first_before(prediction, values, from);
+    int64_t last = from == 0 ? first : values[from - 1];
+    uint32_t list = from == 0 ? UINT32_MAX : owner[from - 1];
     for (uint32_t i = from; i < from + count; i++) {
-        if (!tape_column_is_first(prediction->scope, i)) {
-            residuals[i - from] = minus(values[i], values[i - 1]);
-            continue;
-        }
-        if (!known)
-            first = find_first_before(prediction, values, i);
-        residuals[i - from] = minus(values[i], first);
-        first = values[i];
-        known = 1;
+        /* chosen, not jumped to: where lists end is not to be guessed */
+        int64_t before = owner[i] != list ? first : last;
+        last = values[i];
+        first = owner[i] != list ? last : first;
+        list = owner[i];
+        residuals[i - from] = minus(last, before);
     }
 }
 

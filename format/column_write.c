@@ -13,6 +13,7 @@ enum {
     SAMPLE = 512,
     SAMPLE_THOROUGH = TAPE_COLUMN_SAMPLE_MAX,
     PLAN_AGE_MAX = 128, /* blocks that go by one choice */
+    SCALE_AGE_MAX = 16, /* and by one scale */
     FEW = 16,           /* fewer residuals are not worth a table */
     MANY = 256,         /* more always are */
     TURNS = 4,          /* histograms that are counted into by turns */
@@ -345,10 +346,11 @@ static int recall(const struct tape_column *before, uint32_t before_count,
 static void write_residuals(struct tape_column_writer *writer, struct tape_column_output *output,
                             const struct tape_column *before, uint32_t before_count,
                             struct tape_column *column, struct tape_column_plan *plan, int fresh,
-                            const struct tape_column_prediction *prediction, uint64_t factor,
-                            uint8_t coder)
+                            const struct tape_column_prediction *prediction)
 {
     uint32_t count = column->scope->count;
+    uint64_t factor = plan->factor;
+    uint8_t coder = plan->is_signed ? TAPE_COLUMN_CODER_SIGNED : 0;
     const struct tape_column *beside = NULL;
     if (count >= FEW) {
         if (fresh)
@@ -369,6 +371,42 @@ static void write_residuals(struct tape_column_writer *writer, struct tape_colum
         tape_growing_put_varint(&output->pool, (uint64_t)writer->residuals[i]);
 }
 
+/* Differences of all values; 0 when memory is short. */
+static int find_residuals(struct tape_column_writer *writer, const struct tape_column *column,
+                          const struct tape_column_prediction *prediction)
+{
+    return tape_column_difference(prediction, &writer->keys, column->values, 0,
+                                  column->scope->count, writer->residuals) == 0;
+}
+
+/* By the scale of the block before, when that was the one before it, too; looked for otherwise.
+ * Fills residuals and tokens; *any: all coded residuals or-ed. 0 when memory is short. */
+static int find_tokens(struct tape_column_writer *writer, struct tape_column *column,
+                       const struct tape_column_prediction *prediction,
+                       struct tape_column_plan *plan, uint64_t *any)
+{
+    uint32_t count = column->scope->count;
+    int is_right = 0, is_signed;
+    if (!find_residuals(writer, column, prediction))
+        return 0;
+    if (plan->scale_age > 0 && plan->scale_age < SCALE_AGE_MAX) {
+        *any = tape_column_tokens_find(writer->residuals, count, plan->factor, plan->is_signed,
+                                       column->tokens, &is_right);
+        plan->scale_age++;
+        if (is_right)
+            return 1;
+        if (!find_residuals(writer, column, prediction))
+            return 0;
+    }
+    uint64_t factor = tape_column_tokens_factor(writer->residuals, count, &is_signed);
+    plan->scale_age = count >= MANY && factor == plan->factor && is_signed == plan->is_signed;
+    plan->factor = factor;
+    plan->is_signed = (uint8_t)is_signed;
+    *any = tape_column_tokens_find(writer->residuals, count, factor, is_signed, column->tokens,
+                                   &is_right);
+    return 1;
+}
+
 void tape_column_write(struct tape_column_writer *writer, struct tape_column_output *output,
                        const struct tape_column *before, uint32_t before_count,
                        struct tape_column *column, struct tape_column_plan *plan)
@@ -376,7 +414,7 @@ void tape_column_write(struct tape_column_writer *writer, struct tape_column_out
     struct tape_column_plan own = {0};
     struct tape_column_prediction prediction;
     uint32_t count = column->scope->count;
-    int is_signed, fresh;
+    uint64_t any = 0;
     column->has_values = 1;
     if (count == 0)
         return;
@@ -385,7 +423,7 @@ void tape_column_write(struct tape_column_writer *writer, struct tape_column_out
         return;
     }
     plan = plan == NULL ? &own : plan;
-    fresh = !recall(before, before_count, column, plan, &prediction);
+    int fresh = !recall(before, before_count, column, plan, &prediction);
     if (fresh) {
         memset(plan, 0, sizeof *plan);
         tape_column_choose_predictor(before, before_count, column, &writer->keys, writer->scratch,
@@ -396,19 +434,15 @@ void tape_column_write(struct tape_column_writer *writer, struct tape_column_out
     }
     plan->age++;
     prediction.base = tape_column_find_base(&prediction, column, &writer->keys);
-    if (tape_column_difference(&prediction, &writer->keys, column->values, 0, count,
-                               writer->residuals) < 0) {
+    if (!find_tokens(writer, column, &prediction, plan, &any)) {
         output->pool.failed = 1;
         return;
     }
-    uint64_t factor = tape_column_tokens_factor(writer->residuals, count, &is_signed);
-    uint64_t any =
-        tape_column_tokens_find(writer->residuals, count, factor, is_signed, column->tokens);
     writer->tokens = tape_token_of(any) + 1u;
     if (any == 0) {
-        put_header(output, column, &prediction, plan->argument, TAPE_COLUMN_CODER_ZERO, factor);
+        put_header(output, column, &prediction, plan->argument, TAPE_COLUMN_CODER_ZERO,
+                   plan->factor);
         return;
     }
-    write_residuals(writer, output, before, before_count, column, plan, fresh, &prediction, factor,
-                    is_signed ? TAPE_COLUMN_CODER_SIGNED : 0);
+    write_residuals(writer, output, before, before_count, column, plan, fresh, &prediction);
 }

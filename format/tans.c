@@ -86,25 +86,9 @@ void tape_tans_build_writer(struct tape_tans_writer *writer, const uint16_t *cou
     }
 }
 
-void tape_tans_normalise(const uint32_t *histogram, uint32_t tokens, uint32_t total, unsigned log,
-                         uint16_t *counts)
+/* Takes from the most frequent down, where it costs least, until the counts add up. */
+static void take_back(uint16_t *counts, uint32_t tokens, uint32_t excess)
 {
-    enum { POINT = 40 };
-    uint32_t size = 1u << log, given = 0, largest = 0;
-    uint64_t share = ((uint64_t)size << POINT) / total, half = 1ull << (POINT - 1); /* of one */
-    for (uint32_t token = 0; token < tokens; token++) {
-        uint32_t count = (uint32_t)((histogram[token] * share + half) >> POINT);
-        count += (count == 0) & (histogram[token] > 0);
-        counts[token] = (uint16_t)count;
-        given += count;
-        largest = histogram[token] > histogram[largest] ? token : largest;
-    }
-    if (given <= size) {
-        counts[largest] = (uint16_t)(counts[largest] + (size - given));
-        return;
-    }
-    /* Too many were rounded up: take back where it costs least, from the most frequent down. */
-    uint32_t excess = given - size;
     while (excess > 0) {
         uint32_t top = 0;
         for (uint32_t token = 1; token < tokens; token++)
@@ -116,4 +100,32 @@ void tape_tans_normalise(const uint32_t *histogram, uint32_t tokens, uint32_t to
         counts[top] = (uint16_t)(counts[top] - take);
         excess -= take;
     }
+}
+
+void tape_tans_normalise(const uint32_t *histogram, uint32_t tokens, uint32_t total, unsigned log,
+                         uint16_t *counts)
+{
+    enum { POINT = 40 };
+    uint32_t size = 1u << log, given = 0, largest = 0, rare = 0, rare_sum = 0;
+    /* Tokens that deserve less than one state get one; the others, there is one at least, share
+     * what is left. */
+    uint32_t one = (total + size - 1) >> log;
+    for (uint32_t token = 0; token < tokens; token++) {
+        int is_rare = histogram[token] < one;
+        rare += is_rare & (histogram[token] > 0);
+        rare_sum += is_rare ? histogram[token] : 0;
+    }
+    uint64_t half = 1ull << (POINT - 1); /* of one */
+    uint64_t share = ((uint64_t)(size - rare) << POINT) / (total - rare_sum);
+    for (uint32_t token = 0; token < tokens; token++) {
+        uint32_t count = (uint32_t)((histogram[token] * share + half) >> POINT);
+        count = histogram[token] < one || count == 0 ? histogram[token] > 0 : count;
+        counts[token] = (uint16_t)count;
+        given += count;
+        largest = histogram[token] > histogram[largest] ? token : largest;
+    }
+    if (given <= size)
+        counts[largest] = (uint16_t)(counts[largest] + (size - given));
+    else
+        take_back(counts, tokens, given - size);
 }
