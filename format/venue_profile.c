@@ -4,58 +4,58 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "format/venue_json.h"
+#include "format/settings.h"
 #include "format/venue_pattern.h"
 
-static const struct tape_venue_member route_members[] = {
-    {"name", TAPE_VENUE_FORM_TEXT, 1, NULL},
-    {"url", TAPE_VENUE_FORM_TEXT, 1, NULL},
-    {"streams", TAPE_VENUE_FORM_TEXTS, 1, NULL},
+static const struct tape_settings_member route_members[] = {
+    {"name", TAPE_SETTINGS_FORM_TEXT, 1, NULL},
+    {"url", TAPE_SETTINGS_FORM_TEXT, 1, NULL},
+    {"streams", TAPE_SETTINGS_FORM_TEXTS, 1, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member limit_members[] = {
-    {"streams_per_connection", TAPE_VENUE_FORM_COUNT, 1, NULL},
-    {"streams_per_request", TAPE_VENUE_FORM_COUNT, 1, NULL},
-    {"messages_per_second", TAPE_VENUE_FORM_COUNT, 1, NULL},
-    {"first_message_seconds", TAPE_VENUE_FORM_COUNT, 1, NULL},
-    {"connection_life_seconds", TAPE_VENUE_FORM_COUNT, 1, NULL},
-    {"ping_seconds", TAPE_VENUE_FORM_COUNT, 0, NULL},
-    {"pong_seconds", TAPE_VENUE_FORM_COUNT, 0, NULL},
+static const struct tape_settings_member limit_members[] = {
+    {"streams_per_connection", TAPE_SETTINGS_FORM_COUNT, 1, NULL},
+    {"streams_per_request", TAPE_SETTINGS_FORM_COUNT, 1, NULL},
+    {"messages_per_second", TAPE_SETTINGS_FORM_COUNT, 1, NULL},
+    {"first_message_seconds", TAPE_SETTINGS_FORM_COUNT, 1, NULL},
+    {"connection_life_seconds", TAPE_SETTINGS_FORM_COUNT, 1, NULL},
+    {"ping_seconds", TAPE_SETTINGS_FORM_COUNT, 0, NULL},
+    {"pong_seconds", TAPE_SETTINGS_FORM_COUNT, 0, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member sequence_members[] = {
-    {"streams", TAPE_VENUE_FORM_TEXTS, 1, NULL},
-    {"rule", TAPE_VENUE_FORM_TEXT, 1, NULL},
+static const struct tape_settings_member sequence_members[] = {
+    {"streams", TAPE_SETTINGS_FORM_TEXTS, 1, NULL},
+    {"rule", TAPE_SETTINGS_FORM_TEXT, 1, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member silence_members[] = {
-    {"streams", TAPE_VENUE_FORM_TEXTS, 1, NULL},
-    {"hint", TAPE_VENUE_FORM_TEXT, 1, NULL},
+static const struct tape_settings_member silence_members[] = {
+    {"streams", TAPE_SETTINGS_FORM_TEXTS, 1, NULL},
+    {"hint", TAPE_SETTINGS_FORM_TEXT, 1, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member snapshot_members[] = {
-    {"streams", TAPE_VENUE_FORM_TEXTS, 1, NULL},
-    {"url", TAPE_VENUE_FORM_TEXT, 1, NULL},
+static const struct tape_settings_member snapshot_members[] = {
+    {"streams", TAPE_SETTINGS_FORM_TEXTS, 1, NULL},
+    {"url", TAPE_SETTINGS_FORM_TEXT, 1, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member profile_members[] = {
-    {"name", TAPE_VENUE_FORM_TEXT, 1, NULL},
-    {"aliases", TAPE_VENUE_FORM_TEXTS, 0, NULL},
-    {"symbols", TAPE_VENUE_FORM_TEXT, 0, NULL},
-    {"routes", TAPE_VENUE_FORM_OBJECTS, 1, route_members},
-    {"unrouted", TAPE_VENUE_FORM_TEXT, 0, NULL},
-    {"subscribe", TAPE_VENUE_FORM_ANY, 1, NULL},
-    {"limits", TAPE_VENUE_FORM_OBJECT, 1, limit_members},
-    {"sequences", TAPE_VENUE_FORM_OBJECTS, 0, sequence_members},
-    {"silence", TAPE_VENUE_FORM_OBJECTS, 0, silence_members},
-    {"snapshots", TAPE_VENUE_FORM_OBJECTS, 0, snapshot_members},
+static const struct tape_settings_member profile_members[] = {
+    {"name", TAPE_SETTINGS_FORM_TEXT, 1, NULL},
+    {"aliases", TAPE_SETTINGS_FORM_TEXTS, 0, NULL},
+    {"symbols", TAPE_SETTINGS_FORM_TEXT, 0, NULL},
+    {"routes", TAPE_SETTINGS_FORM_OBJECTS, 1, route_members},
+    {"unrouted", TAPE_SETTINGS_FORM_TEXT, 0, NULL},
+    {"subscribe", TAPE_SETTINGS_FORM_ANY, 1, NULL},
+    {"limits", TAPE_SETTINGS_FORM_OBJECT, 1, limit_members},
+    {"sequences", TAPE_SETTINGS_FORM_OBJECTS, 0, sequence_members},
+    {"silence", TAPE_SETTINGS_FORM_OBJECTS, 0, silence_members},
+    {"snapshots", TAPE_SETTINGS_FORM_OBJECTS, 0, snapshot_members},
     {NULL, 0, 0, NULL},
 };
 
 /* What the builders below share. */
 struct builder {
     struct tape_venue *venue;
-    const struct tape_venue_json *json;
+    const struct tape_settings *json;
     struct tape_error *error;
 };
 
@@ -93,12 +93,12 @@ static int build_patterns(const struct builder *builder, const cJSON *object,
         int count = tape_venue_expand(text->valuestring, patterns->of + patterns->count,
                                       TAPE_VENUE_PATTERNS_MAX - (int)patterns->count);
         if (count < 0)
-            return tape_venue_json_fault(builder->json, list, builder->error,
-                                         "\"%.140s\" is no pattern: braces {a,b} must pair and not "
-                                         "nest, a pattern have at most %d bytes, a list stand for "
-                                         "at most %d",
-                                         text->valuestring, TAPE_VENUE_NAME_MAX_BYTES,
-                                         TAPE_VENUE_PATTERNS_MAX);
+            return tape_settings_fault(builder->json, list, builder->error,
+                                       "\"%.140s\" is no pattern: braces {a,b} must pair and not "
+                                       "nest, a pattern have at most %d bytes, a list stand for "
+                                       "at most %d",
+                                       text->valuestring, TAPE_VENUE_NAME_MAX_BYTES,
+                                       TAPE_VENUE_PATTERNS_MAX);
         patterns->count += (size_t)count;
     }
     return 0;
@@ -145,9 +145,9 @@ static int build_routes(const struct builder *builder)
         route->url = text_of(item, "url");
         route->path = path_of(route->url);
         if (!route->path)
-            return tape_venue_json_fault(builder->json, member_of(item, "url"), builder->error,
-                                         "\"%.200s\" is no URL of the form wss://host/path",
-                                         route->url);
+            return tape_settings_fault(builder->json, member_of(item, "url"), builder->error,
+                                       "\"%.200s\" is no URL of the form wss://host/path",
+                                       route->url);
         int status = build_patterns(builder, item, &route->streams);
         if (status < 0)
             return status;
@@ -177,15 +177,15 @@ static int build_rule(const struct builder *builder, const cJSON *item,
     rule->hint = text_of(item, "hint");
     rule->url = text_of(item, "url");
     if (rule->url && (strncmp(rule->url, "https://", 8) != 0 || !strstr(rule->url, "{SYMBOL}")))
-        return tape_venue_json_fault(builder->json, member_of(item, "url"), builder->error,
-                                     "\"%.200s\" is no URL of the form "
-                                     "https://host/path?symbol={SYMBOL}",
-                                     rule->url);
+        return tape_settings_fault(builder->json, member_of(item, "url"), builder->error,
+                                   "\"%.200s\" is no URL of the form "
+                                   "https://host/path?symbol={SYMBOL}",
+                                   rule->url);
     if (word) {
         rule->sequence = find_sequence(word);
         if (rule->sequence < 0)
-            return tape_venue_json_fault(builder->json, member_of(item, "rule"), builder->error,
-                                         "\"%.64s\" is no sequence rule", word);
+            return tape_settings_fault(builder->json, member_of(item, "rule"), builder->error,
+                                       "\"%.64s\" is no sequence rule", word);
     }
     return build_patterns(builder, item, &rule->streams);
 }
@@ -230,9 +230,9 @@ static int build_subscribe(const struct builder *builder)
     char *text = venue->subscribe;
     char *streams = find_once(text, streams_mark), *id = find_once(text, id_mark);
     if (!streams || !id)
-        return tape_venue_json_fault(builder->json, template, builder->error,
-                                     "\"subscribe\" must hold the strings \"{streams}\" and "
-                                     "\"{id}\", each once");
+        return tape_settings_fault(builder->json, template, builder->error,
+                                   "\"subscribe\" must hold the strings \"{streams}\" and "
+                                   "\"{id}\", each once");
     venue->id_first = id < streams;
     char *first = venue->id_first ? id : streams, *second = venue->id_first ? streams : id;
     char *middle = first + strlen(venue->id_first ? id_mark : streams_mark);
@@ -252,9 +252,8 @@ static int build_symbols(const struct builder *builder)
     const char *word = text_of(builder->venue->json, "symbols");
     builder->venue->lower_case = word && strcmp(word, "lower_case") == 0;
     if (word && !builder->venue->lower_case && strcmp(word, "any") != 0)
-        return tape_venue_json_fault(builder->json, member_of(builder->venue->json, "symbols"),
-                                     builder->error,
-                                     "\"symbols\" must be \"lower_case\" or \"any\"");
+        return tape_settings_fault(builder->json, member_of(builder->venue->json, "symbols"),
+                                   builder->error, "\"symbols\" must be \"lower_case\" or \"any\"");
     return 0;
 }
 
@@ -288,9 +287,9 @@ static int build_unrouted(const struct builder *builder)
         if (strcmp(venue->routes[i].name, word) == 0)
             venue->unrouted = i;
     if (word && venue->unrouted < 0)
-        return tape_venue_json_fault(builder->json, member_of(venue->json, "unrouted"),
-                                     builder->error, "\"unrouted\": no route is called \"%.64s\"",
-                                     word);
+        return tape_settings_fault(builder->json, member_of(venue->json, "unrouted"),
+                                   builder->error, "\"unrouted\": no route is called \"%.64s\"",
+                                   word);
     return 0;
 }
 
@@ -319,20 +318,20 @@ static int build(const struct builder *builder)
 struct tape_venue *tape_venue_parse(const char *text, size_t bytes, const char *source,
                                     struct tape_error *error)
 {
-    struct tape_venue_json json;
+    struct tape_settings json;
     struct tape_venue *venue = calloc(1, sizeof *venue);
     if (!venue) {
         tape_error_set(error, TAPE_FAILED, "%s: no memory", source);
         return NULL;
     }
-    int status = tape_venue_json_read(&json, text, bytes, source, profile_members, error);
+    int status = tape_settings_read(&json, text, bytes, source, profile_members, error);
     if (status == 0) {
         struct builder builder = {venue, &json, error};
         venue->json = json.root;
         status = build(&builder);
         json.root = NULL;
     }
-    tape_venue_json_free(&json);
+    tape_settings_free(&json);
     if (status == 0)
         return venue;
     tape_venue_free(venue);

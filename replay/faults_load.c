@@ -7,60 +7,60 @@
 
 #include "format/distance.h"
 #include "format/json.h"
-#include "format/venue_json.h"
+#include "format/settings.h"
 #include "replay/faults_internal.h"
 
 /* ---- what a file may hold ---- */
 
-static const struct tape_venue_member delay_members[] = {
-    {"probability", TAPE_VENUE_FORM_RATIO, 1, NULL},
-    {"min", TAPE_VENUE_FORM_TEXT, 0, NULL},
-    {"max", TAPE_VENUE_FORM_TEXT, 1, NULL},
+static const struct tape_settings_member delay_members[] = {
+    {"probability", TAPE_SETTINGS_FORM_RATIO, 1, NULL},
+    {"min", TAPE_SETTINGS_FORM_TEXT, 0, NULL},
+    {"max", TAPE_SETTINGS_FORM_TEXT, 1, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member drop_members[] = {
-    {"probability", TAPE_VENUE_FORM_RATIO, 1, NULL},
+static const struct tape_settings_member drop_members[] = {
+    {"probability", TAPE_SETTINGS_FORM_RATIO, 1, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member duplicate_members[] = {
-    {"probability", TAPE_VENUE_FORM_RATIO, 1, NULL},
-    {"after", TAPE_VENUE_FORM_TEXT, 0, NULL},
+static const struct tape_settings_member duplicate_members[] = {
+    {"probability", TAPE_SETTINGS_FORM_RATIO, 1, NULL},
+    {"after", TAPE_SETTINGS_FORM_TEXT, 0, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member reorder_members[] = {
-    {"probability", TAPE_VENUE_FORM_RATIO, 1, NULL},
-    {"by", TAPE_VENUE_FORM_COUNT, 0, NULL},
+static const struct tape_settings_member reorder_members[] = {
+    {"probability", TAPE_SETTINGS_FORM_RATIO, 1, NULL},
+    {"by", TAPE_SETTINGS_FORM_COUNT, 0, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member cut_members[] = {
-    {"every", TAPE_VENUE_FORM_TEXT, 0, NULL},
-    {"at", TAPE_VENUE_FORM_TEXTS, 0, NULL},
-    {"probability", TAPE_VENUE_FORM_RATIO, 0, NULL},
-    {"code", TAPE_VENUE_FORM_WHOLE, 0, NULL},
+static const struct tape_settings_member cut_members[] = {
+    {"every", TAPE_SETTINGS_FORM_TEXT, 0, NULL},
+    {"at", TAPE_SETTINGS_FORM_TEXTS, 0, NULL},
+    {"probability", TAPE_SETTINGS_FORM_RATIO, 0, NULL},
+    {"code", TAPE_SETTINGS_FORM_WHOLE, 0, NULL},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member rule_members[] = {
-    {"streams", TAPE_VENUE_FORM_NAME, 0, NULL},
-    {"from", TAPE_VENUE_FORM_TEXT, 0, NULL},
-    {"to", TAPE_VENUE_FORM_TEXT, 0, NULL},
-    {"delay", TAPE_VENUE_FORM_OBJECT, 0, delay_members},
-    {"drop", TAPE_VENUE_FORM_OBJECT, 0, drop_members},
-    {"duplicate", TAPE_VENUE_FORM_OBJECT, 0, duplicate_members},
-    {"reorder", TAPE_VENUE_FORM_OBJECT, 0, reorder_members},
-    {"cut", TAPE_VENUE_FORM_OBJECT, 0, cut_members},
+static const struct tape_settings_member rule_members[] = {
+    {"streams", TAPE_SETTINGS_FORM_NAME, 0, NULL},
+    {"from", TAPE_SETTINGS_FORM_TEXT, 0, NULL},
+    {"to", TAPE_SETTINGS_FORM_TEXT, 0, NULL},
+    {"delay", TAPE_SETTINGS_FORM_OBJECT, 0, delay_members},
+    {"drop", TAPE_SETTINGS_FORM_OBJECT, 0, drop_members},
+    {"duplicate", TAPE_SETTINGS_FORM_OBJECT, 0, duplicate_members},
+    {"reorder", TAPE_SETTINGS_FORM_OBJECT, 0, reorder_members},
+    {"cut", TAPE_SETTINGS_FORM_OBJECT, 0, cut_members},
     {NULL, 0, 0, NULL},
 };
-static const struct tape_venue_member file_members[] = {
-    {"seed", TAPE_VENUE_FORM_WHOLE, 0, NULL},
-    {"recorded", TAPE_VENUE_FORM_FLAG, 0, NULL},
-    {"rules", TAPE_VENUE_FORM_OBJECTS, 0, rule_members},
+static const struct tape_settings_member file_members[] = {
+    {"seed", TAPE_SETTINGS_FORM_WHOLE, 0, NULL},
+    {"recorded", TAPE_SETTINGS_FORM_FLAG, 0, NULL},
+    {"rules", TAPE_SETTINGS_FORM_OBJECTS, 0, rule_members},
     {NULL, 0, 0, NULL},
 };
 
 /* ---- values ---- */
 
 struct loader {
-    const struct tape_venue_json *json;
+    const struct tape_settings *json;
     struct tape_error *error;
 };
 
@@ -72,8 +72,8 @@ static const cJSON *member_of(const cJSON *object, const char *word)
 /* The words of an inner error, behind the place of the key it is about. */
 static int refuse_value(struct loader *loader, const cJSON *member, const struct tape_error *inner)
 {
-    return tape_venue_json_fault(loader->json, member, loader->error, "\"%s\": %s",
-                                 member->string ? member->string : "at", inner->text);
+    return tape_settings_fault(loader->json, member, loader->error, "\"%s\": %s",
+                               member->string ? member->string : "at", inner->text);
 }
 
 static int read_time(struct loader *loader, const cJSON *member, struct tape_timespec *time)
@@ -81,10 +81,10 @@ static int read_time(struct loader *loader, const cJSON *member, struct tape_tim
     struct tape_error inner;
     const char *text = member->valuestring;
     if (text[0] == '-' || strcmp(text, "now") == 0)
-        return tape_venue_json_fault(loader->json, member, loader->error,
-                                     "\"%.40s\": a time counts from the start of the archive, as "
-                                     "+30s, or is absolute, as 2026-11-22T08:00Z",
-                                     text);
+        return tape_settings_fault(loader->json, member, loader->error,
+                                   "\"%.40s\": a time counts from the start of the archive, as "
+                                   "+30s, or is absolute, as 2026-11-22T08:00Z",
+                                   text);
     return tape_timespec_parse(text, time, &inner) < 0 ? refuse_value(loader, member, &inner) : 0;
 }
 
@@ -102,8 +102,8 @@ static int read_duration(struct loader *loader, const cJSON *member, int64_t lea
         return 0;
     tape_timespec_format_duration(low, least);
     tape_timespec_format_duration(high, most);
-    return tape_venue_json_fault(loader->json, member, loader->error,
-                                 "\"%s\" must be from %s to %s", member->string, low, high);
+    return tape_settings_fault(loader->json, member, loader->error, "\"%s\" must be from %s to %s",
+                               member->string, low, high);
 }
 
 static double read_ratio(const cJSON *member)
@@ -122,7 +122,7 @@ static int read_delay(struct loader *loader, const cJSON *from, struct tape_faul
         status = read_duration(loader, max, 1, TAPE_FAULTS_DELAY_MAX_NS, &rule->max_ns);
     if (status == 0 && rule->max_ns < rule->min_ns)
         status =
-            tape_venue_json_fault(loader->json, max, loader->error, "\"max\" is less than \"min\"");
+            tape_settings_fault(loader->json, max, loader->error, "\"max\" is less than \"min\"");
     return status;
 }
 
@@ -139,8 +139,8 @@ static int read_reorder(struct loader *loader, const cJSON *from, struct tape_fa
     long long by = 1;
     const cJSON *member = member_of(from, "by");
     if (member && (!tape_json_integer(member, &by) || by > TAPE_FAULTS_BY_MAX))
-        return tape_venue_json_fault(loader->json, member, loader->error,
-                                     "\"by\" must be from 1 to %d messages", TAPE_FAULTS_BY_MAX);
+        return tape_settings_fault(loader->json, member, loader->error,
+                                   "\"by\" must be from 1 to %d messages", TAPE_FAULTS_BY_MAX);
     rule->by = (uint32_t)by;
     return 0;
 }
@@ -157,7 +157,7 @@ static int read_code(struct loader *loader, const cJSON *from, struct tape_fault
     long long code = 0;
     const cJSON *member = member_of(from, "code");
     if (member && (!tape_json_integer(member, &code) || !is_close_code(code)))
-        return tape_venue_json_fault(
+        return tape_settings_fault(
             loader->json, member, loader->error,
             "\"code\" must be one that a server may send (1000 to 1003, 1007 to 1014, 3000 to "
             "4999), or 1006 for none");
@@ -170,9 +170,9 @@ static int read_cut_times(struct loader *loader, const cJSON *list, struct tape_
     const cJSON *element;
     int count = cJSON_GetArraySize(list);
     if (count > TAPE_FAULTS_CUT_TIMES_MAX)
-        return tape_venue_json_fault(loader->json, list, loader->error,
-                                     "\"at\" has %d times: at most %d, or \"every\"", count,
-                                     TAPE_FAULTS_CUT_TIMES_MAX);
+        return tape_settings_fault(loader->json, list, loader->error,
+                                   "\"at\" has %d times: at most %d, or \"every\"", count,
+                                   TAPE_FAULTS_CUT_TIMES_MAX);
     rule->at = calloc((size_t)count, sizeof *rule->at);
     if (!rule->at)
         return tape_error_set(loader->error, TAPE_FAILED, "out of memory");
@@ -190,9 +190,9 @@ static int read_cut(struct loader *loader, const cJSON *from, struct tape_faults
     const cJSON *every = member_of(from, "every"), *at = member_of(from, "at"),
                 *probability = member_of(from, "probability");
     if (!every + !at + !probability != 2)
-        return tape_venue_json_fault(loader->json, from, loader->error,
-                                     "\"cut\" must say one of \"every\", \"at\" and "
-                                     "\"probability\"");
+        return tape_settings_fault(loader->json, from, loader->error,
+                                   "\"cut\" must say one of \"every\", \"at\" and "
+                                   "\"probability\"");
     int status = read_code(loader, from, rule);
     if (status == 0 && at)
         status = read_cut_times(loader, at, rule);
@@ -238,10 +238,10 @@ static const cJSON *find_kind(struct loader *loader, const cJSON *object, int nu
             if (strcmp(member->string, kind_words[kind]) != 0)
                 continue;
             if (found) {
-                tape_venue_json_fault(loader->json, member, loader->error,
-                                      "rule %d says \"%s\" already: write \"%s\" as a rule of its "
-                                      "own",
-                                      number, found->string, member->string);
+                tape_settings_fault(loader->json, member, loader->error,
+                                    "rule %d says \"%s\" already: write \"%s\" as a rule of its "
+                                    "own",
+                                    number, found->string, member->string);
                 return NULL;
             }
             found = member;
@@ -249,10 +249,10 @@ static const cJSON *find_kind(struct loader *loader, const cJSON *object, int nu
         }
     }
     if (!found)
-        tape_venue_json_fault(loader->json, object->child ? object->child : object, loader->error,
-                              "rule %d says no fault: \"delay\", \"drop\", \"duplicate\", "
-                              "\"reorder\" or \"cut\"",
-                              number);
+        tape_settings_fault(loader->json, object->child ? object->child : object, loader->error,
+                            "rule %d says no fault: \"delay\", \"drop\", \"duplicate\", "
+                            "\"reorder\" or \"cut\"",
+                            number);
     return found;
 }
 
@@ -269,7 +269,7 @@ static int read_window(struct loader *loader, const cJSON *object, struct tape_f
     if (status == 0 && from && to && rule->from.base == rule->to.base &&
         rule->to.ns <= rule->from.ns)
         status =
-            tape_venue_json_fault(loader->json, to, loader->error, "\"to\" is not after \"from\"");
+            tape_settings_fault(loader->json, to, loader->error, "\"to\" is not after \"from\"");
     return status;
 }
 
@@ -291,9 +291,8 @@ static int read_rules(struct loader *loader, const cJSON *list, struct tape_faul
     const cJSON *object;
     int count = cJSON_GetArraySize(list);
     if (count > TAPE_FAULTS_RULES_MAX)
-        return tape_venue_json_fault(loader->json, list, loader->error,
-                                     "%d rules: at most %d are taken", count,
-                                     TAPE_FAULTS_RULES_MAX);
+        return tape_settings_fault(loader->json, list, loader->error,
+                                   "%d rules: at most %d are taken", count, TAPE_FAULTS_RULES_MAX);
     faults->rules = calloc((size_t)count, sizeof *faults->rules);
     if (!faults->rules)
         return tape_error_set(loader->error, TAPE_FAILED, "out of memory");
@@ -313,7 +312,7 @@ static int read_file_members(struct loader *loader, struct tape_faults *faults)
                 *rules = member_of(root, "rules");
     long long number = 0;
     if (seed && !tape_json_integer(seed, &number))
-        return tape_venue_json_fault(loader->json, seed, loader->error, "\"seed\": no number");
+        return tape_settings_fault(loader->json, seed, loader->error, "\"seed\": no number");
     faults->seed = (uint64_t)number;
     faults->recorded = cJSON_IsTrue(member_of(root, "recorded"));
     if (!rules && !faults->recorded)
@@ -327,17 +326,17 @@ struct tape_faults *tape_faults_parse(const char *text, size_t bytes, const char
                                       struct tape_error *error)
 {
     struct tape_error local; /* statuses are read from it even where the caller has no room */
-    struct tape_venue_json json;
+    struct tape_settings json;
     struct loader loader = {&json, error ? error : &local};
     struct tape_faults *faults = calloc(1, sizeof *faults);
     if (!faults) {
         tape_error_set(error, TAPE_FAILED, "out of memory");
         return NULL;
     }
-    int status = tape_venue_json_read(&json, text, bytes, name, file_members, loader.error);
+    int status = tape_settings_read(&json, text, bytes, name, file_members, loader.error);
     if (status == 0)
         status = read_file_members(&loader, faults);
-    tape_venue_json_free(&json);
+    tape_settings_free(&json);
     if (status < 0) {
         tape_faults_free(faults);
         return NULL;
@@ -371,8 +370,8 @@ struct tape_faults *tape_faults_load(const char *word, struct tape_error *error)
     if (strcmp(word, "recorded") == 0)
         return recorded_ones(error);
     FILE *file = fopen(word, "re");
-    char *text = malloc(TAPE_VENUE_JSON_MAX_BYTES + 1);
-    size_t bytes = file && text ? fread(text, 1, TAPE_VENUE_JSON_MAX_BYTES + 1, file) : 0;
+    char *text = malloc(TAPE_SETTINGS_MAX_BYTES + 1);
+    size_t bytes = file && text ? fread(text, 1, TAPE_SETTINGS_MAX_BYTES + 1, file) : 0;
     if (!file || (text && ferror(file)))
         refuse_file(word, errno, error);
     else if (!text)
