@@ -56,7 +56,7 @@ static inline __m128i tape_decimal_last(size_t count)
 
 /* The number of sixteen digits, 0 to 9 each, the first in the lowest byte: neighbours are joined to
  * 8 of two digits, 4 of four, 2 of eight. */
-static inline uint64_t tape_decimal_join16(__m128i digits)
+static inline __attribute__((always_inline)) uint64_t tape_decimal_join16(__m128i digits)
 {
     __m128i tens = _mm_and_si128(digits, _mm_set1_epi16(0xff));
     __m128i pairs =

@@ -2,6 +2,8 @@
 
 #include "format/decimal.h"
 #include "format/scan.h"
+#include "format/scan_levels.h"
+#include "format/tick_plain.h"
 
 /*
  * One walk over the payload notes where the values of the known keys stand; what they mean is
@@ -252,75 +254,11 @@ static const char *read_long_key(const char *at, const char *end, int *place)
     return at < end && *at == ':' ? tape_scan_space(at + 1, end) : NULL;
 }
 
-#ifdef TAPE_SCAN_SSE2
-/* Behind the level ["price","quantity"] at ${at}, of whose bytes stops tells the stops; NULL: it
- * has not all its stops there, or is not of that form. Two bytes behind the last stop may be read.
- */
-static inline const char *read_plain_level(const char *at, uint64_t stops)
-{
-    uint64_t second = stops & (stops - 1), third = second & (second - 1);
-    uint64_t fourth = third & (third - 1);
-    if (!fourth)
-        return NULL;
-    /* The first four stops must be quotes; of the third the three bytes from the second tell. */
-    const char *middle = at + __builtin_ctzll(second), *close = at + __builtin_ctzll(fourth);
-    if (memcmp(at, "[\"", 2) != 0 || memcmp(middle, "\",\"", 3) != 0 ||
-        memcmp(close, "\"]", 2) != 0)
-        return NULL;
-    return close + 2;
-}
-
-/* Steps over such levels and the commas between them. Returns where it stopped: at the list's
- * closing bracket when it is ${closed}, else where an element must start. The stops are looked for
- * 64 bytes at a time, so that the next level need not wait for the one before. */
-static inline const char *read_plain_levels(const char *at, const char *end, int *closed)
-{
-    *closed = 0;
-    while (end - at >= 67) {
-        const char *window = at, *behind;
-        uint64_t stops = 0;
-        for (int i = 0; i < 64; i += 16)
-            stops |= (uint64_t)tape_scan_stops(_mm_loadu_si128((const __m128i *)(at + i))) << i;
-        for (; at - window < 64 && (behind = read_plain_level(at, stops >> (at - window)));) {
-            if (*behind == ']') {
-                *closed = 1;
-                return behind;
-            }
-            if (*behind != ',')
-                return at;
-            at = behind + 1;
-        }
-        if (at == window)
-            return at;
-    }
-    return at;
-}
-#endif
-
 /* Behind the array at ${at}. */
 static const char *read_list(const char *at, const char *end, unsigned outer)
 {
-    at = tape_scan_space(at + 1, end);
-    if (at < end && *at == ']')
-        return at + 1;
-    for (;;) {
-#ifdef TAPE_SCAN_SSE2
-        int closed;
-        at = read_plain_levels(at, end, &closed);
-        if (closed)
-            return at + 1;
-        at = tape_scan_space(at, end);
-#endif
-        at = tape_scan_value(at, end, outer + 1);
-        if (!at)
-            return NULL;
-        at = tape_scan_space(at, end);
-        if (at == end || (*at != ',' && *at != ']'))
-            return NULL;
-        if (*at == ']')
-            return at + 1;
-        at = tape_scan_space(at + 1, end);
-    }
+    const char *to = tape_scan_levels(at, at, end);
+    return to ? to : tape_scan_value(at, end, outer);
 }
 
 /* Behind the value at ${at}, or NULL. */
@@ -772,9 +710,29 @@ static inline __attribute__((always_inline)) int read_payload(const char *payloa
     return tick->kind != TAPE_TICK_OTHER;
 }
 
+/* 1 when the payload is of the plain form that nearly all have: read in one pass. */
+static inline int decode_plain(const char *payload, size_t bytes, struct tape_tick *tick)
+{
+    struct reader reader;
+    if (bytes == 0 || *payload != '{')
+        return 0;
+    begin_reading(&reader, payload, payload + bytes);
+    const char *from = read_prefix(&reader, payload, bytes), *end = reader.end;
+    int wraps = from != NULL;
+    const char *at = tape_tick_plain(payload, wraps ? from : payload + 1, end, tick);
+    if (!at || end - at != wraps || (wraps && *at != '}'))
+        return 0;
+    tick->stream = reader.stream;
+    if (tick->kind == TAPE_TICK_DEPTH && tape_tick_is_partial_depth(tick->stream)) {
+        tick->kind = TAPE_TICK_DEPTH_SNAPSHOT;
+        tick->id = tick->last_id;
+    }
+    return 1;
+}
+
 int tape_tick_decode(const char *payload, size_t bytes, struct tape_tick *tick)
 {
-    return read_payload(payload, bytes, tick, DECODE);
+    return decode_plain(payload, bytes, tick) || read_payload(payload, bytes, tick, DECODE);
 }
 
 int tape_tick_scan(const char *payload, size_t bytes, struct tape_tick *tick)

@@ -1,6 +1,7 @@
 /*
  * Any bytes: what scan and decode both promise is the same, slices lie inside the payload, nothing
- * is read past its end, and what cJSON can read is read as cJSON does.
+ * is read past its end, what cJSON can read is read as cJSON does, and the plain form is read as
+ * any other is.
  */
 #include "format/tick.h"
 
@@ -8,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "tests/unit/compare_ticks.h"
 #include "tests/unit/guard.h"
 #include "tests/unit/tick_oracle.h"
 
@@ -106,6 +108,19 @@ static void check_against_cjson(int known, const char *payload, size_t bytes)
     cJSON_Delete(root);
 }
 
+/* White space in front changes nothing but the way it is read. */
+static void check_against_general(const struct tape_tick *tick, int known, const char *payload,
+                                  size_t bytes)
+{
+    static char general[PAYLOAD_MAX + 1];
+    struct tape_tick other;
+    general[0] = ' ';
+    memcpy(general + 1, payload, bytes);
+    check(tape_tick_decode(general, bytes + 1, &other) == known);
+    struct tick_pair pair = {{tick, &other}, {payload, general + 1}};
+    check(ticks_differ(&pair) == NULL);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -121,6 +136,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     check(known == (tick.kind != TAPE_TICK_OTHER));
     check_tick(&tick, payload, size);
     check_scan(&tick, known, payload, size);
+    check_against_general(&tick, known, payload, size);
     check_against_cjson(known, payload, size);
     struct tape_slice list = {payload, size};
     struct tape_decimal price, quantity;

@@ -148,12 +148,12 @@ static inline int oracle_time(struct oracle_difference *out, const char *name, i
 {
     if (!cJSON_IsNumber(item) || item->valuedouble < 0 || item->valuedouble > 9.2e15)
         return ns != TAPE_TICK_NONE ? ORACLE_DIFFERS("%s is there", name) : 0;
-    double scale = item->valuedouble > 9223372036854.0 ? 1e3 : 1e6;
+    int64_t scale = item->valuedouble > 9223372036854.0 ? 1000 : 1000000;
     if (ns == TAPE_TICK_NONE)
         return !out->lenient && (double)(int64_t)item->valuedouble == item->valuedouble
                    ? ORACLE_DIFFERS("%s is not there", name)
                    : 0;
-    return (double)ns != item->valuedouble * scale
+    return ns % scale != 0 || (double)(ns / scale) != item->valuedouble
                ? ORACLE_DIFFERS("%s is %lld", name, (long long)ns)
                : 0;
 }

@@ -8,7 +8,9 @@
 
 #include <cmocka.h>
 
+#include "tests/unit/compare_ticks.h"
 #include "tests/unit/guard.h"
+#include "tests/unit/random_below.h"
 #include "tests/unit/read_capture.h"
 #include "tests/unit/tick_oracle.h"
 
@@ -891,6 +893,97 @@ static void test_levels_at_the_edge(void **state)
     guard_close(&guard);
 }
 
+/* ---- the plain form, read in one pass ---- */
+
+/* White space in front makes it another form, for the general reader. */
+static void compare_with_general(struct guard *guard, const char *text, size_t bytes)
+{
+    char general[4096] = " ";
+    struct tape_tick first, second;
+    memcpy(general + 1, text, bytes);
+    const char *payload = (const char *)guard_put(guard, text, bytes);
+    int known = tape_tick_decode(payload, bytes, &first);
+    if (tape_tick_decode(general, bytes + 1, &second) != known)
+        fail_msg("%d differs in %.*s", known, (int)bytes, text);
+    struct tick_pair pair = {{&first, &second}, {payload, general + 1}};
+    const char *differs = ticks_differ(&pair);
+    if (differs)
+        fail_msg("%s differs in %.*s", differs, (int)bytes, text);
+}
+
+/* Some bytes changed, moved, or a piece of one sample put into another. */
+static size_t disturb(char text[2048], size_t bytes)
+{
+    static const char letters[] = "\"\"\"::,,{}[]0019.-eETsuUbBaApqtmflX\\ntruefalse \t\x1f\x80";
+    for (unsigned i = random_below(4); i > 0; i--) {
+        size_t at = random_below((uint32_t)bytes), length = random_below(40);
+        const char *other = samples[random_below(SAMPLES)];
+        size_t from = random_below((uint32_t)strlen(other));
+        switch (random_below(4)) {
+        case 0:
+            if (length > strlen(other) - from)
+                length = strlen(other) - from;
+            memmove(text + at + length, text + at, bytes - at);
+            memcpy(text + at, other + from, length);
+            bytes += length;
+            break;
+        case 1:
+            length = length < bytes - at ? length % 8 : 0;
+            memmove(text + at, text + at + length, bytes - at - length);
+            bytes -= length;
+            break;
+        default:
+            text[at] = letters[random_below(sizeof letters - 1)];
+        }
+    }
+    return bytes;
+}
+
+static void test_plain_as_general(void **state)
+{
+    struct guard guard = guard_open(4096);
+    (void)state;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        size_t bytes = strlen(samples[i]);
+        compare_with_general(&guard, samples[i], bytes);
+        for (int round = 0; round < 20000; round++) {
+            char text[2048];
+            memcpy(text, samples[i], bytes);
+            compare_with_general(&guard, text, disturb(text, bytes));
+        }
+    }
+    guard_close(&guard);
+}
+
+/* Numbers of every length and form, in the places where they are decoded at once. */
+static void test_plain_numbers(void **state)
+{
+    static const char *const forms[] = {
+        "{\"e\":\"trade\",\"E\":%s,\"t\":%s,\"p\":\"%s\",\"q\":\"%s\"}",
+        "{\"stream\":\"a\",\"data\":{\"u\":%s,\"s\":\"%s\",\"b\":\"1\",\"B\":\"2\",\"a\":\"%s\","
+        "\"A\":"
+        "\"%s\"}}",
+        "{\"e\":\"aggTrade\",\"a\":%s,\"T\":%s,\"m\":true,\"p\":\"%s\",\"l\":%s}",
+        "{\"p\":\"%s\",\"t\":%s,\"q\":\"%s\",\"X\":%s,\"e\":\"trade\"}",
+    };
+    struct guard guard = guard_open(4096);
+    (void)state;
+    for (int round = 0; round < 200000; round++) {
+        char numbers[4][32] = {""}, text[512];
+        for (int i = 0; i < 4; i++) {
+            unsigned length = random_below(round % 2 ? 24 : 10);
+            for (unsigned k = 0; k < length; k++)
+                numbers[i][k] = (char)('0' + random_below(k ? 10 : 3));
+            if (length > 0 && random_below(3))
+                numbers[i][random_below(length)] = random_below(9) ? '.' : '-';
+        }
+        int bytes = snprintf(text, sizeof text, forms[round / 2 % 4], numbers[0], numbers[1],
+                             numbers[2], numbers[3]);
+        compare_with_general(&guard, text, (size_t)bytes);
+    }
+    guard_close(&guard);
+}
+
 static void test_scan_stops_early(void **state)
 {
     struct tape_tick tick;
@@ -925,6 +1018,7 @@ static const char *const captures[] = {
 static void test_real_messages_against_cjson(void **state)
 {
     size_t messages = 0, known = 0, read = 0;
+    struct guard guard = guard_open(4096);
     (void)state;
     for (size_t i = 0; i < sizeof captures / sizeof *captures; i++) {
         size_t bytes;
@@ -944,11 +1038,14 @@ static void test_real_messages_against_cjson(void **state)
             if (!compare(payload, length, &difference))
                 fail_msg("%s in %.*s", difference.text, (int)length, payload);
             known += (size_t)tape_tick_decode(payload, length, &tick);
+            if (length < 4000)
+                compare_with_general(&guard, payload, length);
             messages++;
             at = newline + 1;
         }
         free(text);
     }
+    guard_close(&guard);
     print_message("%zu real messages of %zu captures, %zu of known kinds\n", messages, read, known);
     if (read == 0)
         skip();
@@ -972,6 +1069,8 @@ int main(void)
         cmocka_unit_test(test_made_against_cjson),
         cmocka_unit_test(test_cut_at_every_byte),
         cmocka_unit_test(test_levels_at_the_edge),
+        cmocka_unit_test(test_plain_as_general),
+        cmocka_unit_test(test_plain_numbers),
         cmocka_unit_test(test_scan_stops_early),
         cmocka_unit_test(test_real_messages_against_cjson),
     };
