@@ -14,6 +14,10 @@ extern "C" {
  * ring that LOCK names; 0 while a recorder holds the archive, or where there is no such ring. */
 uint64_t tape_left_in_ring(const struct tape_archive *archive, uint64_t next_ordinal);
 
+/* tape_left_of_archive(path): the same, behind all that its segments have; 0 where it cannot be
+ * opened. */
+uint64_t tape_left_of_archive(const char *path);
+
 #ifdef __cplusplus
 }
 #endif

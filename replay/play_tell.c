@@ -3,7 +3,6 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "format/archive.h"
 #include "replay/left.h"
 #include "replay/pace.h"
 #include "replay/play_internal.h"
@@ -121,23 +120,28 @@ void tape_play_tell_nothing_matched(struct tape_play *play)
         tell_outside(play);
 }
 
+static void tell_left_of(struct tape_play *play, const char *path)
+{
+    char text[1024];
+    const char *colon = play->options->archives_count > 1 ? ": " : "";
+    uint64_t left = tape_left_of_archive(path);
+    if (left == 0)
+        return;
+    tape_printable_text(text, sizeof text, path, *colon ? strlen(path) : 0);
+    fprintf(tape_play_notices(play),
+            "tape-replay: %s%sthe recorder died: %" PRIu64
+            " records are in its ring only; run tape-record --repair or record again\n",
+            text, colon, left);
+}
+
 /* The end of an archive that a recorder left by dying is not all there is. */
 void tape_play_tell_left(struct tape_play *play)
 {
-    struct tape_source_state state;
     const struct tape_options *options = play->options;
-    if (play->receipt.end != TAPE_RECEIPT_ARCHIVE || options->to.given ||
-        options->archives_count > 1)
+    if (play->receipt.end != TAPE_RECEIPT_ARCHIVE || options->to.given)
         return;
-    tape_source_read_state(tape_transport_source(play->transport), &state);
-    struct tape_archive *archive = tape_archive_open(options->archive, NULL);
-    uint64_t left = archive ? tape_left_in_ring(archive, state.next_ordinal) : 0;
-    if (left > 0)
-        fprintf(tape_play_notices(play),
-                "tape-replay: the recorder died: %" PRIu64
-                " records are in its ring only; run tape-record --repair or record again\n",
-                left);
-    tape_archive_close(archive);
+    for (int i = 0; i < options->archives_count; i++)
+        tell_left_of(play, options->archives[i]);
 }
 
 /* Archives to compare of which nothing came twice may be of different days. */

@@ -177,6 +177,22 @@ def while_it_is_recorded(scratch):
     left = json.loads(rig.call("tape-replay", "ls", "--json", archive)[0])["left_in_ring"]
     _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
     expect_equal(said.splitlines()[0].startswith("tape-replay: the recorder died: %d records " % left), left > 0, said)
+    several_recorders_died(scratch, archive)
+
+
+def several_recorders_died(scratch, archive):
+    """Copies name the same ring; without their segments all that is in it is in it only."""
+    copies = [scratch / "died-1", scratch / "died-2"]
+    for copy in copies:
+        shutil.copytree(archive, copy)
+        for path in [*copy.glob("index.db*"), *copy.glob("segments/*/*/*/*.hot")]:
+            path.unlink()
+    left = json.loads(rig.call("tape-replay", "ls", "--json", copies[0])[0])["left_in_ring"]
+    expect(left > 0, "the ring is not empty")
+    _, said = rig.call("tape-replay", "play", "--speed", "max", *copies, archive)
+    expect_equal([line for line in said.splitlines() if "the recorder died" in line][:2],
+                 ["tape-replay: %s: the recorder died: %d records are in its ring only; run tape-record --repair or "
+                  "record again" % (copy, left) for copy in copies], "each is told")
     rig.call("tape-record", "--repair", archive)
     _, said = rig.call("tape-replay", "play", "--speed", "max", archive)
     expect(said.startswith("played "), said)
