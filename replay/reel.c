@@ -86,7 +86,7 @@ static int begin_anew(struct tape_reel *reel, uint64_t next_ordinal, struct tape
     reel->follow.live = 0;
     reel->next_ordinal = next_ordinal;
     reel->lost_ordinal = 0;
-    reel->passed_ordinal = UINT64_MAX;
+    reel->passed_ordinal = reel->waiting_ordinal = UINT64_MAX;
     reel->last_record_kind = 0;
     return 0;
 }
@@ -304,6 +304,36 @@ static int read_further_past(struct tape_reel *reel, struct tape_error *error)
     return read_from_past(reel, error);
 }
 
+/* What is sought has been found, and events came right before it: they are first. */
+static int go_back_to_events(struct tape_reel *reel, struct tape_error *error)
+{
+    if (reel->resume_ordinal < reel->waiting_ordinal)
+        reel->resume_ordinal = reel->waiting_ordinal;
+    reel->seek_ns = INT64_MIN;
+    int status = read_from_past(reel, error);
+    return status < 0 ? status : TAPE_REEL_AGAIN;
+}
+
+/* While something is sought: only frames tell the time. An import's events are of the day of the
+ * import, so that an event waits for the frame after it; live ones need not. 1 when the message may
+ * be given, AGAIN or a status. */
+static int mind_sought(struct tape_reel *reel, const struct tape_message *message,
+                       struct tape_error *error)
+{
+    int waits = message->kind == TAPE_FEED_EVENT && !reel->follow.live;
+    if (reel->seek_ns == INT64_MIN || !reel->options.events)
+        return 1;
+    if (!waits && message->recv_ns < reel->seek_ns)
+        reel->waiting_ordinal = UINT64_MAX;
+    if (!is_in_time(reel, message))
+        return 1;
+    if (!waits)
+        return reel->waiting_ordinal == UINT64_MAX ? 1 : go_back_to_events(reel, error);
+    if (reel->waiting_ordinal == UINT64_MAX)
+        reel->waiting_ordinal = message->ordinal;
+    return TAPE_REEL_AGAIN;
+}
+
 /* Parses one record: 1 with a message that is wanted, or AGAIN. */
 static int take_record(struct tape_reel *reel, const struct tape_record *record,
                        struct tape_message *message, struct tape_error *error)
@@ -317,12 +347,17 @@ static int take_record(struct tape_reel *reel, const struct tape_record *record,
     if (got <= 0)
         return got < 0 ? got : TAPE_REEL_AGAIN;
     if (tape_feed_is_orphan(record, message) && is_in_time(reel, message) && has_more_past(reel)) {
-        if (reel->resume_ordinal < message->ordinal)
-            reel->resume_ordinal = message->ordinal;
+        uint64_t resume =
+            reel->waiting_ordinal < message->ordinal ? reel->waiting_ordinal : message->ordinal;
+        if (reel->resume_ordinal < resume)
+            reel->resume_ordinal = resume;
         int status = reel->passed_ordinal != UINT64_MAX ? read_passed(reel, error)
                                                         : read_further_past(reel, error);
         return status < 0 ? status : TAPE_REEL_AGAIN;
     }
+    got = mind_sought(reel, message, error);
+    if (got != 1)
+        return got;
     if (!is_wanted(reel, message))
         return TAPE_REEL_AGAIN;
     reel->seek_ns = INT64_MIN;
@@ -357,6 +392,8 @@ int tape_reel_try(struct tape_reel *reel, struct tape_message *message, struct t
             got = 0;
         else if (got == 1)
             got = take_record(reel, &record, message, error);
+        if ((got == 0 || got == TAPE_REEL_NOTHING) && reel->waiting_ordinal != UINT64_MAX)
+            got = go_back_to_events(reel, error);
     } while (got == TAPE_REEL_AGAIN);
     if (got == 0)
         reel->follow.ended = reel->options.follow;

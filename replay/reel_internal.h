@@ -56,6 +56,8 @@ struct tape_reel {
     int64_t seek_ns;      /* the next message given is the first at or after it; INT64_MIN: any */
     int64_t past_of_ns;   /* what the past is counted from */
     uint64_t next_ordinal, lost_ordinal, resume_ordinal;
+    uint64_t waiting_ordinal; /* seeking: of the first event since the last frame before what is
+                                 sought that may lie behind it; UINT64_MAX: there is none */
     int passes_streams;
     uint64_t passed_ordinal;
     int past; /* enum tape_reel_past */

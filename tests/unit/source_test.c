@@ -564,6 +564,75 @@ static void seeking_goes_both_ways(void **state)
     tape_source_close(source);
 }
 
+static void put_event(int64_t recv_ns, const char *body)
+{
+    recorder_put(TAPE_RECORD_NOTE, 0, 0, recv_ns, body, strlen(body));
+}
+
+/* With events only frames tell when what is sought has come: an import's events are hours newer. */
+static void seeking_passes_over_an_imports_events(void **state)
+{
+    struct tape_source_options options = {.events = 1};
+    (void)state;
+    recorder_begin(1 << 20);
+    for (int import = 0; import < 2; import++) {
+        put_event(made_ns + 3600 * SECOND, "{\"begin\":1}");
+        recorder_text(made_ns + (3 * import + 0) * SECOND, "zero");
+        recorder_text(made_ns + (3 * import + 1) * SECOND, "one");
+        recorder_flush();
+        recorder_text(made_ns + (3 * import + 2) * SECOND, "two");
+        put_event(made_ns + 3600 * SECOND, "{\"end\":1}");
+        recorder_flush();
+    }
+    struct tape_source *source = open_source(&options);
+    assert_int_equal(tape_source_seek(source, made_ns + 4 * SECOND, NULL), 0);
+    expect_next(source, "one");
+    expect_next(source, "two");
+    expect_next(source, "{\"end\":1}");
+    assert_int_equal(tape_source_seek(source, made_ns + 1 * SECOND, NULL), 0);
+    expect_next(source, "one");
+    assert_int_equal(tape_source_seek(source, made_ns + 3 * SECOND, NULL), 0);
+    expect_next(source, "{\"end\":1}"); /* between the two, whatever it is stamped */
+    expect_next(source, "{\"begin\":1}");
+    expect_next(source, "zero");
+    tape_source_close(source);
+}
+
+/* Those right before the first frame, or behind the last one, are not lost. */
+static void seeking_finds_events_between_frames(void **state)
+{
+    struct tape_source_options options = {.events = 1};
+    (void)state;
+    recorder_begin(1 << 20);
+    recorder_text(made_ns, "zero");
+    put_event(made_ns + 1 * SECOND, "{\"at\":1}");
+    put_event(made_ns + 2 * SECOND, "{\"at\":2}");
+    put_event(made_ns + 3 * SECOND, "{\"at\":3}");
+    recorder_flush();
+    recorder_text(made_ns + 4 * SECOND, "four");
+    put_event(made_ns + 5 * SECOND, "{\"at\":5}");
+    recorder_flush();
+    struct tape_source *source = open_source(&options);
+    assert_int_equal(tape_source_seek(source, made_ns + 2 * SECOND, NULL), 0);
+    expect_next(source, "{\"at\":2}");
+    expect_next(source, "{\"at\":3}");
+    expect_next(source, "four");
+    assert_int_equal(tape_source_seek(source, made_ns + 4 * SECOND + 1, NULL), 0);
+    expect_next(source, "{\"at\":5}");
+    expect_end(source);
+    tape_source_close(source);
+    options.follow = 1;
+    source = open_source(&options);
+    assert_int_equal(tape_source_seek(source, made_ns + 4 * SECOND + 1, NULL), 0);
+    expect_next(source, "{\"at\":5}");
+    expect_nothing_yet(source);
+    assert_int_equal(tape_source_seek(source, made_ns + 6 * SECOND, NULL), 0);
+    expect_nothing_yet(source);
+    put_event(made_ns + 7 * SECOND, "{\"at\":7}"); /* live: it waits for no frame */
+    expect_next(source, "{\"at\":7}");
+    tape_source_close(source);
+}
+
 /* After a seek stamps may run back: what follows the first is given as it comes. */
 static void seeking_keeps_the_order(void **state)
 {
@@ -1212,6 +1281,8 @@ int main(void)
         ON_ARCHIVE(times_are_chosen),
         ON_ARCHIVE(seeking_goes_both_ways),
         ON_ARCHIVE(seeking_keeps_the_order),
+        ON_ARCHIVE(seeking_passes_over_an_imports_events),
+        ON_ARCHIVE(seeking_finds_events_between_frames),
         ON_ARCHIVE(fragments_are_joined_over_a_seek),
         ON_ARCHIVE(fragments_are_joined_over_a_clock_step),
         ON_ARCHIVE(real_orphans_stay_bad),
