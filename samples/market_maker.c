@@ -5,7 +5,7 @@
  *
  *   cc market_maker.c $(pkg-config --cflags --libs tapedeck) -o market_maker
  *   ./market_maker ./tape                        replay of an archive
- *   ./market_maker --from 1795600010000000000 ./tape   ... from the middle: the books come first
+ *   ./market_maker --from +10m ./tape            ... from the middle: the books come first
  *   ./market_maker --follow ./tape               the same from the beginning, then live
  *
  * It prints its decisions: replay time, ordinal, symbol, what. It asks no clock but that of the
@@ -17,6 +17,8 @@
 #include <string.h>
 #include <tape.h>
 
+/* Of two recordings of one feed the second brings late what the first has missed. */
+#define LATE_NS 10000000000ll
 enum { MARKETS_MAX = 64, NAME_MAX_BYTES = 32, LOTS_MAX = 3, LEVELS = 5, LEAN = 3 };
 
 struct market {
@@ -65,6 +67,8 @@ static int has_book(struct market *market, struct tape_slice stream)
         return market->book && is_named(market->depth, stream);
     memcpy(market->depth, stream.data, stream.bytes);
     market->book = tape_book_for(NULL, market->depth, NULL); /* the rule is found by the name */
+    if (market->book)
+        tape_book_wait_for(market->book, LATE_NS);
     return market->book != NULL;
 }
 
@@ -148,7 +152,9 @@ static void on_depth(const struct tape_message *message, struct market *market,
                      const struct tape_tick *tick)
 {
     struct tape_error error;
-    if (tape_book_apply(market->book, tick, &error) < 0)
+    /* After a start in the middle: the book as it was then, or that nobody knows it. */
+    int is_state = message->kind == TAPE_FEED_STATE;
+    if ((is_state ? tape_book_restore : tape_book_apply)(market->book, tick, &error) < 0)
         fprintf(stderr, "market_maker: %s: %s\n", market->symbol, error.text);
     on_book(message, market);
 }
@@ -202,12 +208,8 @@ static void on_message(const struct tape_message *message)
     if (!market)
         return;
     if (is_state || tick.kind == TAPE_TICK_DEPTH || tick.kind == TAPE_TICK_DEPTH_SNAPSHOT) {
-        if (!has_book(market, message->stream))
-            return;
-        /* A start in the middle: the book as it was then, or why nobody knows it. */
-        if (is_state)
-            tape_book_reset(market->book, "not known at the start");
-        on_depth(message, market, &tick);
+        if (has_book(market, message->stream))
+            on_depth(message, market, &tick);
     } else if (tick.kind == TAPE_TICK_TRADE || tick.kind == TAPE_TICK_AGG_TRADE) {
         on_trade(message, market, fixed_point(&tick.price));
     }
@@ -255,18 +257,25 @@ static int run(char **archives, int count, const struct tape_source_options *opt
 int main(int argc, char **argv)
 {
     struct tape_source_options options = {.events = 1}; /* events: the recorder's snapshots */
+    struct tape_error error;
+    const char *from = NULL;
     int at = 1;
     for (; at < argc && argv[at][0] == '-'; at++) {
         if (strcmp(argv[at], "--follow") == 0)
             options.follow = 1;
         else if (strcmp(argv[at], "--from") == 0 && at + 1 < argc)
-            options.from_ns = strtoll(argv[++at], NULL, 10);
+            from = argv[++at];
         else
             break;
     }
     if (at >= argc || argv[at][0] == '-') {
-        fprintf(stderr, "usage: market_maker [--follow] [--from NS] ARCHIVE...\n");
+        fprintf(stderr, "usage: market_maker [--follow] [--from TIME] ARCHIVE...\n");
         return 2;
+    }
+    if (from && tape_source_time((const char *const *)argv + at, argc - at, from, &options.from_ns,
+                                 &error) < 0) {
+        fprintf(stderr, "market_maker: --from: %s\n", error.text);
+        return tape_error_exit_code(error.status);
     }
     return run(argv + at, argc - at, &options);
 }
