@@ -17,6 +17,10 @@
 #define FINISH_NS 2000000000ll /* for clients to take what is theirs */
 #define GATHER_NS 250000000ll
 
+/* Of each client: little enough that some hundred of them may lag, and twice what a session gives
+ * at a time. */
+enum { QUEUE_MAX_BYTES = 2 * TAPE_SESSION_SLICE_BYTES };
+
 static volatile sig_atomic_t stopped;
 
 static void stop(int number)
@@ -27,10 +31,13 @@ static void stop(int number)
 
 static void take_signals(void)
 {
-    struct sigaction action = {.sa_handler = stop};
+    struct sigaction action = {.sa_handler = stop}, hangup;
     stopped = 0;
     sigaction(SIGINT, &action, NULL);
     sigaction(SIGTERM, &action, NULL);
+    sigaction(SIGHUP, NULL, &hangup);
+    if (hangup.sa_handler != SIG_IGN) /* as nohup(1) has it */
+        sigaction(SIGHUP, &action, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
 
@@ -194,6 +201,7 @@ static int open_server(struct tape_serve *serve, struct tape_error *error)
         .key = options->key,
         .ping_ns = options->ping_ns ? options->ping_ns : limits.ping_ns,
         .pong_ns = limits.pong_ns,
+        .queue_max_bytes = QUEUE_MAX_BYTES,
         .messages_per_second = limits.messages_per_second,
         .handler = tape_serve_handler(serve),
     };

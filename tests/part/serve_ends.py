@@ -68,7 +68,7 @@ def at_end(archive, lines):
 
 
 def signals(archive):
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         with served.Server("--paused", archive) as server:
             client = served.Client(server, TARGET)
             server.wait_state(lambda state: state["phase"] == "paused", "the start")
