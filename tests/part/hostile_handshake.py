@@ -205,11 +205,11 @@ def refused_port(scratch):
     listener.close()
     archive = scratch / "refused"
     archive.mkdir()  # one that the run makes itself would be taken back
-    with rig.Recorder(scratch, "--log-format", "text", "--url", "ws://localhost:%d" % port, archive) as recorder:
+    with rig.Recorder(scratch, "--log-format", "text", "--url", "ws://127.0.0.1:%d" % port, archive) as recorder:
         recorder.wait_until(lambda: "Connection refused" in recorder.text(), "the refusal")
         recorder.stop(signal.SIGINT)
         text = recorder.text()
-    expect("connect ws://localhost:%d/: 127.0.0.1:%d: Connection refused" % (port, port) in text, text)
+    expect("connect ws://127.0.0.1:%d/: 127.0.0.1:%d: Connection refused" % (port, port) in text, text)
     end = stranger.Tape(archive).event("connection_close")
     expect_equal((end["cause"], end["errno"], end["opened"]), ("refused", 111, False), "cause, errno, opened")
 
