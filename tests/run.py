@@ -24,7 +24,8 @@ LIMIT_S = 300
 # Part tests run under AddressSanitizer. These run on what is shipped as well: optimised, in real time.
 SHIPPED = ("endtoend_basic", "endtoend_data", "endtoend_kill", "demo_run", "play_speeds", "kill_store", "pack_kill")
 # What several threads touch, by name of the unit test or the part script.
-THREADED = ("ring_test", "store_test", "packer_test", "source_test", "threads_", "endtoend_basic", "follow_")
+THREADED = ("ring_test", "store_test", "packer_test", "source_test", "threads_", "endtoend_basic", "follow_",
+            "receive_redial")
 ASAN = "detect_leaks=1:abort_on_error=0:exitcode=99"
 UBSAN = "print_stacktrace=1"
 TSAN = "halt_on_error=1:exitcode=98:second_deadlock_stack=1"
