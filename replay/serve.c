@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "replay/notices.h"
 #include "replay/object.h"
 #include "replay/pace.h"
 #include "replay/printable.h"
@@ -290,7 +291,10 @@ static void close_serve(struct tape_serve *serve)
 
 int tape_serve_run(const struct tape_options *options, FILE *notices, struct tape_error *error)
 {
-    struct tape_serve serve = {.options = options, .notices = notices, .receipt_fd = -1};
+    struct tape_serve serve = {
+        .options = options, .notices = tape_notices_open(notices), .receipt_fd = -1};
+    if (!serve.notices)
+        return tape_error_set(error, TAPE_FAILED, "no memory for notices");
     int status = open_serve(&serve, error);
     if (status == 0) {
         take_signals();
@@ -299,6 +303,7 @@ int tape_serve_run(const struct tape_options *options, FILE *notices, struct tap
         status = run(&serve, error);
     }
     close_serve(&serve);
+    fclose(serve.notices);
     if (status == 0 && serve.failure.status < 0) {
         *error = serve.failure;
         status = serve.failure.status;

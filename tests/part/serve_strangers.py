@@ -3,6 +3,7 @@
 nothing in them, of other venues, of other times; sessions of strange names; many who never read."""
 import pathlib
 import re
+import subprocess
 import sys
 import time
 
@@ -138,6 +139,28 @@ def never_read(scratch, lines):
             client.close()
 
 
+def notices_unread(archive):
+    """Whoever started it never reads what it says: it serves on, and says so when somebody does."""
+    words = [str(rig.BUILD / "tape-replay"), "serve", "--listen", "127.0.0.1:0", "--speed", "max", "--gather", "1ms", archive]
+    with subprocess.Popen([*map(str, words)], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, bufsize=0) as server:
+        try:
+            server.port = int(server.stderr.readline().rsplit(b":", 1)[1])
+            server.tls = None
+            for i in range(80):  # some 1,000 bytes each, and more than a pipe holds
+                names = "/".join("%d@%s" % (j, "z" * 90) for j in range(9))
+                client = served.Client(server, "/ws/%s?speed=max" % names)
+                client.messages()
+                expect_equal(client.gone.code, 1000, "client %d" % i)
+            server.terminate()
+            said = server.stderr.read().decode()
+            expect_equal(server.wait(rig.PATIENCE_S), 0, "its end")
+        finally:
+            server.kill()
+    lines = said.splitlines()
+    expect(all(line.startswith("tape-replay: ") for line in lines), "whole lines")
+    expect(40000 < len(said) < 80000, "a pipe full: %d" % len(said))
+
+
 def main(scratch):
     lines = rig.generate("--count", 12000, "--rate", 2000, "--symbols", "btcusdt")
     fragments(scratch)
@@ -145,7 +168,9 @@ def main(scratch):
     sixteen_mebibytes(scratch)
     nothing(scratch)
     apart(scratch, lines[:500])
-    names(served.import_lines(scratch, "tape", lines[:500]))
+    archive = served.import_lines(scratch, "tape", lines[:500])
+    names(archive)
+    notices_unread(archive)
     never_read(scratch, lines)
 
 
