@@ -188,6 +188,12 @@ static inline void fill(struct tape_message *message, const struct tape_record *
     message->replay_ns = record->recv_ns;
 }
 
+/* The closing quote of a name that is not plain up to it, or NULL. */
+static __attribute__((noinline)) const char *find_close(const char *at, const char *end)
+{
+    return at < end ? tape_scan_string(at, end) : NULL;
+}
+
 /* The name in a wrapper that begins with it, as nearly all messages do; 0: it does not. */
 static inline int name_wrapper(struct tape_message *message)
 {
@@ -197,9 +203,9 @@ static inline int name_wrapper(struct tape_message *message)
     if (message->payload.bytes <= PREFIX_BYTES || memcmp(payload, prefix, PREFIX_BYTES) != 0)
         return 0;
     const char *name = payload + PREFIX_BYTES, *close = tape_scan_plain(name, end);
-    if (close < end && *close != '"')
-        close = tape_scan_string(close, end);
-    if (close && close < end) {
+    if (close == end || *close != '"')
+        close = find_close(close, end);
+    if (close) {
         message->stream.data = name;
         message->stream.bytes = (size_t)(close - name);
     }

@@ -76,20 +76,28 @@ INLINE __m128i load(const char *at)
     return _mm_loadu_si128((const __m128i *)at);
 }
 
-/* Sixteen bytes of text from ${from} on; near the end the last sixteen, of which the first ${more}
- * stand before it: bits of them are to be shifted out. */
-INLINE __m128i load_until(const char *from, const char *end, unsigned *more)
+/*
+ * Where a value ends is looked for among the 16 bytes from it on; near the end of the text among
+ * the last 16, whose bits are shifted by those in front of it. Told apart by a branch, for where
+ * the next member starts waits for all that is done here.
+ */
+INLINE int is_far(const char *from, const char *end)
 {
-    *more = end - from >= 16 ? 0 : (unsigned)(16 - (end - from));
-    return load(from - *more);
+    return __builtin_expect(end - from > 16, 1);
+}
+
+INLINE unsigned bits_before(const char *from, const char *end)
+{
+    return (unsigned)(16 - (end - from));
 }
 
 /* A string of up to 15 plain bytes. */
 INLINE int read_string(struct text *text, struct tape_slice *string)
 {
-    unsigned more;
     const char *from = text->at + 1;
-    unsigned stops = tape_scan_stops(load_until(from, text->end, &more)) >> more;
+    unsigned stops = is_far(from, text->end)
+                         ? tape_scan_stops(load(from))
+                         : tape_scan_stops(load(text->end - 16)) >> bits_before(from, text->end);
     if (!stops)
         return 0;
     string->data = from;
@@ -98,26 +106,32 @@ INLINE int read_string(struct text *text, struct tape_slice *string)
     return text->at[-1] == '"';
 }
 
-INLINE unsigned not_digits(__m128i digits)
+INLINE unsigned find_others(__m128i text)
 {
+    __m128i digits = _mm_sub_epi8(text, _mm_set1_epi8('0'));
     return (unsigned)_mm_movemask_epi8(
         _mm_cmpeq_epi8(_mm_max_epu8(digits, _mm_set1_epi8(10)), digits));
+}
+
+INLINE unsigned find_points(__m128i text)
+{
+    return (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(text, _mm_set1_epi8('.')));
 }
 
 /* A whole number of up to 15 digits, or of 16 where more follows. */
 INLINE int read_integer(struct text *text, int64_t *value)
 {
-    unsigned more;
     const char *from = text->at;
-    __m128i digits = _mm_sub_epi8(load_until(from, text->end, &more), _mm_set1_epi8('0'));
-    unsigned others = (not_digits(digits) | (text->end - from > 16 ? 1u << 16 : 0)) >> more;
+    unsigned others = is_far(from, text->end)
+                          ? find_others(load(from)) | 1u << 16
+                          : find_others(load(text->end - 16)) >> bits_before(from, text->end);
     if (!others)
         return 0;
     size_t count = (size_t)__builtin_ctz(others);
     text->at = from + count;
     if (count == 0 || (*from == '0' && count > 1) || text->at - text->begin < 16)
         return 0;
-    digits = _mm_sub_epi8(load(text->at - 16), _mm_set1_epi8('0'));
+    __m128i digits = _mm_sub_epi8(load(text->at - 16), _mm_set1_epi8('0'));
     *value = (int64_t)tape_decimal_join16(_mm_and_si128(digits, tape_decimal_last(count)));
     return 1;
 }
@@ -166,16 +180,18 @@ INLINE int join_decimal(struct tape_decimal *decimal, unsigned points)
 /* A string of digits and points only. */
 INLINE int read_decimal(struct text *text, struct tape_decimal *decimal)
 {
-    unsigned more;
     const char *from = text->at + 1;
-    __m128i digits = load_until(from, text->end, &more);
-    unsigned points = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(digits, _mm_set1_epi8('.')));
-    unsigned others = not_digits(_mm_sub_epi8(digits, _mm_set1_epi8('0')));
-    others = (others ^ points) >> more;
+    int far = is_far(from, text->end);
+    __m128i digits = load(far ? from : text->end - 16);
+    unsigned points = find_points(digits), others = find_others(digits) ^ points;
+    if (!far) {
+        points >>= bits_before(from, text->end);
+        others >>= bits_before(from, text->end);
+    }
     if (!others || from - text->begin < 8)
         return 0;
     unsigned bytes = (unsigned)__builtin_ctz(others);
-    points = points >> more & ((1u << bytes) - 1);
+    points &= (1u << bytes) - 1;
     text->at = from + bytes + 1;
     if (text->at[-1] != '"')
         return 0;

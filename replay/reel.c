@@ -346,7 +346,8 @@ static int take_record(struct tape_reel *reel, const struct tape_record *record,
     int got = tape_feed_push(reel->feed, record, message, error);
     if (got <= 0)
         return got < 0 ? got : TAPE_REEL_AGAIN;
-    if (tape_feed_is_orphan(record, message) && is_in_time(reel, message) && has_more_past(reel)) {
+    if (message->kind == TAPE_FEED_BAD && tape_feed_is_orphan(record, message) &&
+        is_in_time(reel, message) && has_more_past(reel)) {
         uint64_t resume =
             reel->waiting_ordinal < message->ordinal ? reel->waiting_ordinal : message->ordinal;
         if (reel->resume_ordinal < resume)
@@ -400,19 +401,27 @@ int tape_reel_try(struct tape_reel *reel, struct tape_message *message, struct t
     return got;
 }
 
-int tape_reel_next(struct tape_reel *reel, struct tape_message *message, struct tape_error *error)
+static __attribute__((noinline)) int
+wait_for_next(struct tape_reel *reel, struct tape_message *message, struct tape_error *error)
 {
     long idle_ns = 200000;
     int got;
-    while ((got = tape_reel_try(reel, message, error)) == TAPE_REEL_NOTHING) {
-        if (reel->options.spin && reel->follow.live)
-            continue;
-        struct timespec idle = {.tv_nsec = idle_ns};
-        nanosleep(&idle, NULL); /* a signal ends it early, and a stop is seen at once */
-        if (idle_ns < 2000000)
-            idle_ns += idle_ns / 4;
-    }
+    do {
+        if (!reel->options.spin || !reel->follow.live) {
+            struct timespec idle = {.tv_nsec = idle_ns};
+            nanosleep(&idle, NULL); /* a signal ends it early, and a stop is seen at once */
+            if (idle_ns < 2000000)
+                idle_ns += idle_ns / 4;
+        }
+        got = tape_reel_try(reel, message, error);
+    } while (got == TAPE_REEL_NOTHING);
     return got;
+}
+
+int tape_reel_next(struct tape_reel *reel, struct tape_message *message, struct tape_error *error)
+{
+    int got = tape_reel_try(reel, message, error);
+    return got == TAPE_REEL_NOTHING ? wait_for_next(reel, message, error) : got;
 }
 
 int tape_reel_damages(const struct tape_reel *reel)
