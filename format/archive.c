@@ -654,8 +654,7 @@ static int take_id_from_segments(struct tape_archive *archive, struct tape_error
     return 0;
 }
 
-/* 1, 0, or a status. */
-static int has_only_our_names(struct tape_archive *archive, struct tape_error *error)
+int tape_archive_is_alone(const struct tape_archive *archive, struct tape_error *error)
 {
     static const char *const ours[] = {
         ".",        "..",           "LOCK",         "index.db",  "ring",
@@ -790,7 +789,7 @@ static int check_is_ours(struct tape_archive *archive, struct tape_error *error)
         read_lock_fd(fd, &text);
         close(fd);
     }
-    int ours = text.valid ? 1 : has_only_our_names(archive, error);
+    int ours = text.valid ? 1 : tape_archive_is_alone(archive, error);
     if (ours != 0)
         return ours < 0 ? ours : 0;
     return tape_error_set(error, TAPE_FOREIGN, "the directory is neither empty nor an archive");

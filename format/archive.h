@@ -39,6 +39,10 @@ void tape_archive_close(struct tape_archive *archive); /* gives the lock back if
 /* tape_archive_is_new(archive): 1 when tape_archive_create() made the directory. */
 int tape_archive_is_new(const struct tape_archive *archive);
 
+/* tape_archive_is_alone(archive, error): 1 when the directory has no file but an archive's, 0, or a
+ * status. */
+int tape_archive_is_alone(const struct tape_archive *archive, struct tape_error *error);
+
 const uint8_t *tape_archive_id(const struct tape_archive *archive); /* 16 bytes */
 const char *tape_archive_path(const struct tape_archive *archive);
 int tape_archive_directory_fd(const struct tape_archive *archive);

@@ -45,7 +45,9 @@ int tape_discard_run(struct tape_archive *archive, struct tape_error *error)
      * last: who finds it gone and makes another keeps the directory from going. */
     static const char *const index[] = {"index.db-wal", "index.db-shm", "index.db"};
     const char *path = tape_archive_path(archive);
-    int status = 0;
+    int alone = tape_archive_is_alone(archive, error), status = alone < 0 ? alone : 0;
+    if (alone == 0)
+        status = tape_error_set(error, TAPE_FOREIGN, "there are files of others in it");
     for (size_t i = 0; status == 0 && i < sizeof index / sizeof *index; i++)
         status = remove_name(archive, index[i], 0, error);
     if (status == 0)

@@ -7,7 +7,8 @@
 
 /* tape_discard_run(archive, error): deletes the archive's files and its directory; with the lock
  * held and all files closed. Killed at any moment what is left is an archive without records, or an
- * empty directory. A status when something stays: a file that is not the archive's, too. */
+ * empty directory. A status when something stays; all does where there is a file that is not the
+ * archive's. */
 int tape_discard_run(struct tape_archive *archive, struct tape_error *error);
 
 #endif
