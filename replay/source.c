@@ -7,6 +7,7 @@
 #include "replay/source_ahead.h"
 #include "replay/source_duplicates.h"
 #include "replay/source_merge.h"
+#include "replay/source_past.h"
 #include "replay/source_start.h"
 
 /*
@@ -19,6 +20,7 @@ struct tape_source {
     int64_t now_ns;
     struct tape_source_merge *merge;
     struct tape_source_duplicates *duplicates;
+    struct tape_source_past *past; /* with duplicates */
     struct tape_source_ahead *ahead;
     struct tape_source_start *start; /* the books at a start in the middle */
     struct tape_message *first; /* NULL, or the one that came before the books that precede it */
@@ -63,7 +65,9 @@ static int open_stages(struct tape_source *source, const char *const *paths, int
     if (options->duplicates < 0 || (options->duplicates == 0 && count > 1)) {
         source->duplicates = tape_source_duplicates_new(options->duplicates < 0,
                                                         &tape_source_duplicates_default, error);
-        if (!source->duplicates)
+        source->past =
+            source->duplicates ? tape_source_past_new(paths, count, options, error) : NULL;
+        if (!source->past)
             return 0;
     }
     if (options->order == TAPE_SOURCE_ORDER_EVENT) {
@@ -113,6 +117,7 @@ void tape_source_close(struct tape_source *source)
         return;
     tape_source_merge_close(source->merge);
     tape_source_duplicates_free(source->duplicates);
+    tape_source_past_free(source->past);
     tape_source_ahead_free(source->ahead);
     tape_source_start_free(source->start);
     free(source);
@@ -124,6 +129,11 @@ void tape_source_close(struct tape_source *source)
 static int next_received(struct tape_source *source, int waits, struct tape_message **message,
                          struct tape_error *error)
 {
+    if (source->past && tape_source_past_is_due(source->past)) {
+        int status = tape_source_past_show(source->past, source->duplicates, source->merge, error);
+        if (status < 0)
+            return status;
+    }
     for (;;) {
         int got = tape_source_merge_next(source->merge, waits, message, error);
         if (got != 1 || !source->duplicates)
@@ -227,8 +237,10 @@ int tape_source_seek(struct tape_source *source, int64_t ns, struct tape_error *
     source->now_ns = INT64_MIN;
     source->first = NULL;
     source->ended = 0;
-    if (source->duplicates)
+    if (source->duplicates) {
         tape_source_duplicates_reset(source->duplicates);
+        tape_source_past_seek(source->past, ns);
+    }
     if (source->ahead)
         tape_source_ahead_reset(source->ahead);
     if (source->start)

@@ -149,7 +149,9 @@ struct tape_source_share {
 };
 
 /* tape_source_share(source, index, share): 1 with the ${index}th row (streams by name, then
- * archives), or 0 past the last. Of what was given since the start or the last seek. */
+ * archives), or 0 past the last. Of what was given since the start or the last seek: what had
+ * arrived somewhere in the minute before is known there, its copies are late, and it is not
+ * counted. */
 int tape_source_share(const struct tape_source *source, int index, struct tape_source_share *share);
 
 /* tape_source_stop(source): makes a waiting next() return 0. Async-signal-safe; any thread. */

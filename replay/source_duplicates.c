@@ -62,8 +62,8 @@ struct group {
 
 struct arrival {
     struct group *group;
-    uint64_t next; /* of the same group; 0: none */
-    uint64_t position;
+    uint64_t next;             /* of the same group; 0: none */
+    uint64_t position;         /* in its stream; 0: before the counting began */
     int64_t given_ns, recv_ns; /* given_ns: the virtual clock, which never runs back */
     int stream;
     uint16_t archive;
@@ -534,6 +534,13 @@ void tape_source_duplicates_reset(struct tape_source_duplicates *duplicates)
     duplicates->now_ns = INT64_MIN;
     memset(duplicates->connected, 0, sizeof duplicates->connected);
     tape_source_shares_reset(duplicates->shares);
+}
+
+void tape_source_duplicates_recount(struct tape_source_duplicates *duplicates)
+{
+    for (uint64_t i = duplicates->oldest; i <= duplicates->newest; i++)
+        arrival_at(duplicates, i)->position = 0;
+    tape_source_shares_recount(duplicates->shares);
 }
 
 void tape_source_duplicates_free(struct tape_source_duplicates *duplicates)

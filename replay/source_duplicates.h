@@ -38,6 +38,10 @@ void tape_source_duplicates_reset(struct tape_source_duplicates *duplicates);
 int tape_source_duplicates_take(struct tape_source_duplicates *duplicates,
                                 const struct tape_message *message, struct tape_error *error);
 
+/* tape_source_duplicates_recount(duplicates): what was taken so far is remembered, and no longer
+ * counted. */
+void tape_source_duplicates_recount(struct tape_source_duplicates *duplicates);
+
 /* tape_source_duplicates_held(duplicates): bytes of memory that what is remembered takes. */
 uint64_t tape_source_duplicates_held(const struct tape_source_duplicates *duplicates);
 

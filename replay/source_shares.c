@@ -66,20 +66,30 @@ struct tape_source_shares *tape_source_shares_new(void)
     return NULL;
 }
 
-void tape_source_shares_reset(struct tape_source_shares *shares)
+void tape_source_shares_recount(struct tape_source_shares *shares)
 {
     for (int i = 0; i < shares->streams_used; i++) {
         struct stream *stream = &shares->streams[i];
         for (int row = 0; row < stream->rows_used; row++)
             free(stream->rows[row].lateness);
-        free(stream->rows);
-        free(stream->name);
+        stream->rows_used = 0;
+        stream->given = 0;
     }
     free(shares->told);
     shares->told = NULL;
+    shares->rows_total = shares->latenesses = shares->told_used = 0;
+}
+
+void tape_source_shares_reset(struct tape_source_shares *shares)
+{
+    tape_source_shares_recount(shares);
+    for (int i = 0; i < shares->streams_used; i++) {
+        free(shares->streams[i].rows);
+        free(shares->streams[i].name);
+    }
     if (shares->slots)
         memset(shares->slots, 0, (shares->slots_mask + 1ul) * sizeof *shares->slots);
-    shares->streams_used = shares->rows_total = shares->latenesses = shares->told_used = 0;
+    shares->streams_used = 0;
     shares->others = -1;
 }
 
@@ -228,7 +238,7 @@ int tape_source_shares_late(struct tape_source_shares *shares, int stream, int a
     if (!row)
         return TAPE_FAILED;
     row->late++;
-    if (!again)
+    if (!again && position > 0)
         see(row, position);
     if (late_ns > row->late_max_ns)
         row->late_max_ns = late_ns;

@@ -24,6 +24,9 @@ void tape_source_shares_free(struct tape_source_shares *shares);
 /* tape_source_shares_reset(shares): forgets everything. */
 void tape_source_shares_reset(struct tape_source_shares *shares);
 
+/* tape_source_shares_recount(shares): counts from here on; streams keep their numbers. */
+void tape_source_shares_recount(struct tape_source_shares *shares);
+
 /* tape_source_shares_stream(shares, name, bytes): the number of a stream, for the calls below;
  * negative when memory is short. */
 int tape_source_shares_stream(struct tape_source_shares *shares, const char *name, size_t bytes);
@@ -33,7 +36,8 @@ int tape_source_shares_stream(struct tape_source_shares *shares, const char *nam
 uint64_t tape_source_shares_given(struct tape_source_shares *shares, int stream, int archive);
 
 /* tape_source_shares_late(shares, stream, archive, position, again, late_ns): it came once more;
- * again = 1: not for the first time in this archive. 0, or TAPE_FAILED (memory). */
+ * again = 1: not for the first time in this archive; position 0: given before the counting began.
+ * 0, or TAPE_FAILED (memory). */
 int tape_source_shares_late(struct tape_source_shares *shares, int stream, int archive,
                             uint64_t position, int again, int64_t late_ns);
 

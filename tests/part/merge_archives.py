@@ -237,17 +237,18 @@ def two_recorders(scratch):
 
 
 def seeks(one, two):
-    """From anywhere: as two readers of one archive each would start, merged."""
+    """From anywhere: as two readers of one archive each would start, merged; without what had come before."""
     halves = [data_of(one), data_of(two)]
     stamps = sorted(m[0] for m in halves[0] + halves[1])
     dice = random.Random(1)
     for word in ("from", "seek"):
         for start in [stamps[0], stamps[-1], stamps[-1] + 1] + [dice.choice(stamps) for _ in range(4)]:
-            later = []
+            later, earlier = [], set()
             for half in halves:
                 first = next((i for i, m in enumerate(half) if m[0] >= start), len(half))
                 later.append([m for m in half[first:] if word == "seek" or m[0] >= start])
-            wanted = dict.fromkeys(payload for _, _, payload in heads_in_order(later))
+                earlier.update(m[2] for m in half[:first])
+            wanted = dict.fromkeys(payload for _, _, payload in heads_in_order(later) if payload not in earlier)
             expect_equal(Merged("%s=%d" % (word, start), one, two).payloads(), list(wanted),
                          "%s %d" % (word, start))
 

@@ -64,7 +64,23 @@ def main(scratch):
     out = rig.call("tape-replay", "play", "--speed", "max", "--format", "hft", "--from", "+200ms", "--to", "-100ms", *archives)[0]
     expect_equal(out, b"".join(o[2] + b"\n" for o in wanted if BEGIN + 200 * MS <= o[0] < wanted[-1][0] - 100 * MS + MS // 2),
                  "a part of it")
+    check_parts(archives, text)
     check_apart(scratch)
+
+
+def check_parts(archives, text):
+    """Cut in two anywhere, also between a message and its copy, it is the same: what had come before a start is
+    no news there. The shares count from the start on."""
+    for after in (0, 1, MS // 4, 150 * MS + MS // 4, 299 * MS + 1, 350 * MS + MS // 4, 599 * MS):
+        parts = [rig.call("tape-replay", "play", "--json", "--speed", "max", "--format", "hft", word, BEGIN + after, *archives)
+                 for word in ("--to", "--from")]
+        expect(parts[0][0] + parts[1][0] == text, "cut at %d" % after)
+        behind = json.loads(parts[1][1])["shares"]
+        expect_equal(sum(s["given"] for s in behind), parts[1][0].count(b"\n"), "given behind %d" % after)
+    late = {s["archive"]: s for s in json.loads(rig.call(
+        "tape-replay", "play", "--json", "--speed", "max", "--from", BEGIN + 500 * MS + 1, *archives)[1])["shares"]}
+    expect_equal([(late[a]["given"], late[a]["late"], late[a]["missed"]) for a in (0, 1)], [(49, 50, 0), (50, 50, 0)],
+                 "one of the late ones had come first before the start")
 
 
 def check_apart(scratch):
