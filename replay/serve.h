@@ -11,8 +11,9 @@
 extern "C" {
 #endif
 
-/* tape_serve_run(options, notices, error): serves until SIGINT or SIGTERM, or as --at-end says; the
- * address, what is worth knowing and the receipts go to notices. As tape_play_run(). */
+/* tape_serve_run(options, notices, error): serves until SIGINT, SIGTERM or SIGHUP (unless that is
+ * ignored), or as --at-end says; the address, what is worth knowing and the receipts go to notices,
+ * as far as they are read. As tape_play_run(). */
 int tape_serve_run(const struct tape_options *options, FILE *notices, struct tape_error *error);
 
 #ifdef __cplusplus
