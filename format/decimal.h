@@ -46,24 +46,41 @@ static inline uint64_t tape_decimal_join(uint64_t word)
 #endif
 
 #ifdef TAPE_SCAN_SSE2
-/* Sixteen bytes of which the last ${count} are all ones. */
-static inline __m128i tape_decimal_last(size_t count)
+/* Sixteen bytes of zeros, then sixteen of ones. */
+static inline const int8_t *tape_decimal_ones(void)
 {
     static const int8_t ones[32] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
                                     -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
-    return _mm_loadu_si128((const __m128i *)(ones + count));
+    return ones;
 }
 
-/* The number of sixteen digits, 0 to 9 each, the first in the lowest byte: neighbours are joined to
- * 8 of two digits, 4 of four, 2 of eight. */
-static inline __attribute__((always_inline)) uint64_t tape_decimal_join16(__m128i digits)
+/* Sixteen bytes, or eight, of which the last ${count} are all ones. */
+static inline __m128i tape_decimal_last(size_t count)
+{
+    return _mm_loadu_si128((const __m128i *)(tape_decimal_ones() + count));
+}
+
+static inline __m128i tape_decimal_last_of_8(size_t count)
+{
+    return _mm_loadl_epi64((const __m128i *)(tape_decimal_ones() + 8 + count));
+}
+
+/* The numbers of the first and the last eight of sixteen digits, 0 to 9 each, as the low and the
+ * high half: neighbours are joined to 8 of two digits, 4 of four, 2 of eight. */
+static inline __attribute__((always_inline)) uint64_t tape_decimal_join_eights(__m128i digits)
 {
     __m128i tens = _mm_and_si128(digits, _mm_set1_epi16(0xff));
     __m128i pairs =
         _mm_add_epi16(_mm_mullo_epi16(tens, _mm_set1_epi16(10)), _mm_srli_epi16(digits, 8));
     __m128i fours = _mm_madd_epi16(pairs, _mm_set1_epi32(1 << 16 | 100));
     __m128i eights = _mm_madd_epi16(_mm_packs_epi32(fours, fours), _mm_set1_epi32(1 << 16 | 10000));
-    uint64_t both = (uint64_t)_mm_cvtsi128_si64(eights);
+    return (uint64_t)_mm_cvtsi128_si64(eights);
+}
+
+/* The number of sixteen digits, the first in the lowest byte. */
+static inline __attribute__((always_inline)) uint64_t tape_decimal_join16(__m128i digits)
+{
+    uint64_t both = tape_decimal_join_eights(digits);
     return (both & 0xffffffff) * 100000000 + (both >> 32);
 }
 #endif

@@ -652,18 +652,18 @@ static void fill_kind(const struct reader *reader, struct tape_tick *tick, int m
 
 /* {"stream":"name","data":{ as Binance writes it: returns where the data's members start, or NULL
  * for anything else. */
-static inline const char *read_prefix(struct reader *reader, const char *payload, size_t bytes)
+static inline const char *pass_prefix(const char *payload, const char *end,
+                                      struct tape_slice *stream)
 {
     static const char before[] = "{\"stream\":\"", behind[] = "\",\"data\":{";
     enum { BEFORE = sizeof before - 1, BEHIND = sizeof behind - 1 };
-    if (bytes < BEFORE || memcmp(payload, before, BEFORE) != 0)
+    if (end - payload < BEFORE || memcmp(payload, before, BEFORE) != 0)
         return NULL;
-    const char *name = payload + BEFORE, *close = tape_scan_plain(name, reader->end);
-    if (reader->end - close < BEHIND || memcmp(close, behind, BEHIND) != 0)
+    const char *name = payload + BEFORE, *close = tape_scan_plain(name, end);
+    if (end - close < BEHIND || memcmp(close, behind, BEHIND) != 0)
         return NULL;
-    reader->stream.data = name;
-    reader->stream.bytes = (size_t)(close - name);
-    reader->wrapper = reader->has_data = 1;
+    stream->data = name;
+    stream->bytes = (size_t)(close - name);
     return close + BEHIND;
 }
 
@@ -678,8 +678,9 @@ static const char *walk_rest(struct reader *reader, const char *at, int mode)
 static inline __attribute__((always_inline)) const char *
 walk_payload(struct reader *reader, const char *payload, size_t bytes, int mode)
 {
-    const char *at = read_prefix(reader, payload, bytes);
+    const char *at = pass_prefix(payload, payload + bytes, &reader->stream);
     if (at) {
+        reader->wrapper = reader->has_data = 1;
         at = mode == SCAN ? walk_inner_scan(reader, at) : walk_inner_decode(reader, at);
         return at && !reader->done ? walk_rest(reader, at, mode) : at;
     }
@@ -713,16 +714,15 @@ static inline __attribute__((always_inline)) int read_payload(const char *payloa
 /* 1 when the payload is of the plain form that nearly all have: read in one pass. */
 static inline int decode_plain(const char *payload, size_t bytes, struct tape_tick *tick)
 {
-    struct reader reader;
+    struct tape_slice stream = {NULL, 0};
     if (bytes == 0 || *payload != '{')
         return 0;
-    begin_reading(&reader, payload, payload + bytes);
-    const char *from = read_prefix(&reader, payload, bytes), *end = reader.end;
+    const char *end = payload + bytes, *from = pass_prefix(payload, end, &stream);
     int wraps = from != NULL;
     const char *at = tape_tick_plain(payload, wraps ? from : payload + 1, end, tick);
     if (!at || end - at != wraps || (wraps && *at != '}'))
         return 0;
-    tick->stream = reader.stream;
+    tick->stream = stream;
     if (tick->kind == TAPE_TICK_DEPTH && tape_tick_is_partial_depth(tick->stream)) {
         tick->kind = TAPE_TICK_DEPTH_SNAPSHOT;
         tick->id = tick->last_id;

@@ -146,32 +146,32 @@ INLINE int read_time(struct text *text, int64_t *ns)
     return 1;
 }
 
-/* The number of the 1 to 8 digits before ${to}. */
-INLINE uint64_t join_last(const char *to, unsigned digits)
+/* The last ${count} of the eight bytes before ${to}, as digits. */
+INLINE __m128i last_digits(const char *to, unsigned count)
 {
-    return tape_decimal_join(tape_decimal_load(to - 8) & ~(uint64_t)0 << 8 * (8 - digits));
+    __m128i text = _mm_loadl_epi64((const __m128i *)(to - 8));
+    return _mm_and_si128(_mm_sub_epi8(text, _mm_set1_epi8('0')), tape_decimal_last_of_8(count));
 }
 
-/* The digits of a decimal of up to 15 bytes, its point at bit of ${points}; 0: it is not valid, or
- * needs a longer look. */
+/* The digits of a decimal of up to 15 bytes, its point at the bit of ${points}; 0: it is not valid,
+ * or needs a longer look. Both sides of the point are joined at once. */
 INLINE int join_decimal(struct tape_decimal *decimal, unsigned points)
 {
     static const uint32_t power[9] = {1,      10,      100,      1000,     10000,
                                       100000, 1000000, 10000000, 100000000};
     const char *from = decimal->text.data;
-    unsigned bytes = (unsigned)decimal->text.bytes;
-    unsigned whole = points ? (unsigned)__builtin_ctz(points) : bytes;
-    if (whole - 1 > 7 || (*from == '0' && whole > 1))
-        return 0;
-    uint64_t value = join_last(from + whole, whole);
-    unsigned scale = 0;
+    unsigned bytes = (unsigned)decimal->text.bytes, whole = bytes, scale = 0;
     if (points) {
+        whole = (unsigned)__builtin_ctz(points);
         scale = bytes - whole - 1;
         if (scale - 1 > 7 || points & (points - 1))
             return 0;
-        value = value * power[scale] + join_last(from + bytes, scale);
     }
-    decimal->value = (int64_t)value;
+    if (whole - 1 > 7 || (*from == '0' && whole > 1))
+        return 0;
+    uint64_t sides = tape_decimal_join_eights(
+        _mm_unpacklo_epi64(last_digits(from + whole, whole), last_digits(from + bytes, scale)));
+    decimal->value = (int64_t)((sides & 0xffffffff) * power[scale] + (sides >> 32));
     decimal->scale = (uint8_t)scale;
     decimal->valid = 1;
     return 1;
