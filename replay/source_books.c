@@ -149,15 +149,19 @@ static void note_symbol(struct tape_source_books *books, int archive, struct tap
     }
 }
 
-/* A line {"lastUpdateId":...} of a capture. */
-static void take_nameless(struct tape_source_books *books, const struct tape_message *message)
+static int starts_with(struct tape_slice text, const char *start)
 {
-    static const char start[] = "{\"lastUpdateId\":";
+    size_t bytes = strlen(start);
+    return text.bytes > bytes && memcmp(text.data, start, bytes) == 0;
+}
+
+/* A line {"lastUpdateId":...} of a capture. */
+static void take_bare_snapshot(struct tape_source_books *books, const struct tape_message *message)
+{
     const struct capture *capture = &books->captures[message->archive];
     struct tape_tick tick;
-    if (message->payload.bytes < sizeof start ||
-        memcmp(message->payload.data, start, sizeof start - 1) != 0 ||
-        !tape_source_tick(message, &tick) || tick.kind != TAPE_TICK_DEPTH_SNAPSHOT ||
+    if (!starts_with(message->payload, "{\"lastUpdateId\":") || !tape_source_tick(message, &tick) ||
+        tick.kind != TAPE_TICK_DEPTH_SNAPSHOT ||
         (!has_many_levels(tick.bids) && !has_many_levels(tick.asks)))
         return;
     struct tape_slice symbol = tick.symbol;
@@ -210,6 +214,23 @@ static int take_unwrapped(struct tape_source_books *books, const struct tape_mes
     return take_update(books, message, &tick, name, error);
 }
 
+/* A line {"e":"depthUpdate",...} of a capture. */
+static int take_bare_diff(struct tape_source_books *books, const struct tape_message *message,
+                          struct tape_error *error)
+{
+    struct tape_tick tick;
+    char text[TAPE_SOURCE_NAMES_BYTES];
+    struct tape_slice name = {text, 0};
+    if (!starts_with(message->payload, "{\"e\":\"depthUpdate\"") ||
+        !tape_source_tick(message, &tick))
+        return 0;
+    name.bytes = tape_source_names_derive(&tick, text);
+    if (name.bytes == 0)
+        return 0;
+    note_symbol(books, message->archive, name);
+    return take_update(books, message, &tick, name, error);
+}
+
 static int take_data(struct tape_source_books *books, const struct tape_message *message,
                      struct tape_error *error)
 {
@@ -217,8 +238,10 @@ static int take_data(struct tape_source_books *books, const struct tape_message 
     int imported = message->flags & TAPE_RECORD_FLAG_IMPORTED;
     if (!message->stream.bytes && !imported)
         return take_unwrapped(books, message, error);
-    if (!message->stream.bytes)
-        take_nameless(books, message);
+    if (!message->stream.bytes) {
+        take_bare_snapshot(books, message);
+        return take_bare_diff(books, message, error);
+    }
     if (!is_depth_name(message->stream))
         return 0;
     if (imported)

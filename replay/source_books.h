@@ -25,7 +25,9 @@ struct tape_source_books; /* opaque; one thread */
  * copies of paths and stream.
  *
  * A message without a wrapper is of the depth stream that its connection asked for, where that can
- * be but one; where the asking lies further back it is looked for.
+ * be but one; where the asking lies further back it is looked for. Of a capture nobody knows what
+ * was asked for: a diff of spot is <symbol>@depth there, and one of futures, which may be a partial
+ * book, is of no stream.
  *
  * A book is known only while its updates are known to be whole: its connection ended, its recorder
  * did, or a place of the recording is damaged: then it is not, until an update comes that follows

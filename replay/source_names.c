@@ -174,6 +174,21 @@ int tape_source_names_tell(const struct tape_source_names *names, int archive, u
     return 1;
 }
 
+size_t tape_source_names_derive(const struct tape_tick *tick, char to[TAPE_SOURCE_NAMES_BYTES])
+{
+    static const char channel[] = "@depth";
+    size_t bytes = tick->symbol.bytes;
+    if (tick->kind != TAPE_TICK_DEPTH || tick->previous_id != TAPE_TICK_NONE || bytes == 0 ||
+        bytes > TAPE_SOURCE_NAMES_BYTES - sizeof channel)
+        return 0;
+    for (size_t i = 0; i < bytes; i++) {
+        char c = tick->symbol.data[i];
+        to[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    memcpy(to + bytes, channel, sizeof channel);
+    return bytes + sizeof channel - 1;
+}
+
 void tape_source_names_clear(struct tape_source_names *names)
 {
     free(names->entries);

@@ -45,6 +45,11 @@ int tape_source_names_asked(const struct tape_source_names *names, int archive,
 int tape_source_names_tell(const struct tape_source_names *names, int archive, uint32_t connection,
                            struct tape_tick *tick, struct tape_slice *name);
 
+/* tape_source_names_derive(tick, to): the name of a diff that nothing but its content tells:
+ * <symbol>@depth, whatever its speed. Its bytes; 0 for what may be a partial book, as with futures.
+ */
+size_t tape_source_names_derive(const struct tape_tick *tick, char to[TAPE_SOURCE_NAMES_BYTES]);
+
 void tape_source_names_clear(struct tape_source_names *names);
 
 #ifdef __cplusplus

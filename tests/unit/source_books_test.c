@@ -704,7 +704,8 @@ static void test_what_one_archive_has_late(void **state)
 }
 
 /* As diff_by(), without a wrapper; of spot without "pu". */
-static void bare(const char *symbol, uint32_t connection, int64_t after, int last, int futures)
+static void bare_by(const char *symbol, uint32_t connection, int flags, int64_t after, int last,
+                    int futures)
 {
     char payload[300], pu[40] = "";
     if (futures)
@@ -713,7 +714,12 @@ static void bare(const char *symbol, uint32_t connection, int64_t after, int las
              "{\"e\":\"depthUpdate\",\"E\":%d,\"s\":\"%s\",\"U\":%d,\"u\":%d,%s"
              "\"b\":[[\"1.5\",\"%d\"]],\"a\":[]}",
              1000 + last, symbol, last, last, pu, last);
-    text(connection, 0, after, payload);
+    text(connection, flags, after, payload);
+}
+
+static void bare(const char *symbol, uint32_t connection, int64_t after, int last, int futures)
+{
+    bare_by(symbol, connection, 0, after, last, futures);
 }
 
 static void test_messages_without_a_wrapper(void **state)
@@ -753,6 +759,24 @@ static void test_messages_without_a_wrapper(void **state)
     tape_source_books_free(books);
     books = build_of(1, "x*", 8);
     expect_count(books, 1);
+    tape_source_books_free(books);
+}
+
+static void test_captures_without_a_wrapper(void **state)
+{
+    (void)state;
+    bare_by("X", 0, IMPORTED, 1, 10, 0);
+    nameless(IMPORTED, 2, 9, "", 21);
+    bare_by("X", 0, IMPORTED, 3, 11, 0);
+    struct tape_source_books *books = build(4);
+    expect_count(books, 1);
+    expect_book(books, "x@depth", 11, "");
+    assert_non_null(tape_source_books_symbol(books, "X", NULL));
+    /* Of futures it may be a partial book. */
+    bare_by("Y", 0, IMPORTED, 5, 12, 1);
+    advance(books, 6);
+    expect_count(books, 1);
+    expect_book(books, "x@depth", 11, "");
     tape_source_books_free(books);
 }
 
@@ -810,6 +834,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_captures_side_by_side, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_one_archive_has_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_messages_without_a_wrapper, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_captures_without_a_wrapper, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_asked_for_long_ago, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_cannot_be_built, set_up, tear_down),
     };
