@@ -46,15 +46,21 @@ static int is_own_origin(const struct tape_server_request *request)
     return after && strcasecmp(after + 3, request->host) == 0;
 }
 
+int tape_control_is_local(const char *address)
+{
+    char host[256];
+    return take_host(address, host, sizeof host) && is_loopback(host);
+}
+
 int tape_control_may_enter(const struct tape_server_request *request, const char *address,
                            struct tape_error *error)
 {
-    char host[256], listens[256];
+    char host[256];
     if (request->origin[0] != '\0' && !is_own_origin(request))
         return tape_error_set(error, TAPE_USAGE, "a page of %.200s must not command this player",
                               request->origin);
-    if (request->host[0] != '\0' && take_host(address, listens, sizeof listens) &&
-        is_loopback(listens) && !(take_host(request->host, host, sizeof host) && is_loopback(host)))
+    if (request->host[0] != '\0' && tape_control_is_local(address) &&
+        !(take_host(request->host, host, sizeof host) && is_loopback(host)))
         return tape_error_set(error, TAPE_USAGE,
                               "sent to %.200s, but this player listens on loopback only",
                               request->host);

@@ -35,6 +35,9 @@ int tape_control_ask(const struct tape_server_request *request, const char *addr
 int tape_control_may_enter(const struct tape_server_request *request, const char *address,
                            struct tape_error *error);
 
+/* tape_control_is_local(address): 1 when nobody but this machine reaches it. */
+int tape_control_is_local(const char *address);
+
 /* tape_control_http_status(status): the HTTP status for what a command came to: 200, 400 for
  * TAPE_USAGE, 500. */
 int tape_control_http_status(int status);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "replay/control_http.h"
 #include "replay/notices.h"
 #include "replay/object.h"
 #include "replay/pace.h"
@@ -232,6 +233,8 @@ static void tell_address(const struct tape_serve *serve)
     fprintf(serve->notices, " as %s at %s://%s\n",
             serve->venue ? tape_venue_name(serve->venue) : "no venue that is known",
             options->cert ? "wss" : "ws", tape_server_address(serve->server));
+    if (!tape_control_is_local(tape_server_address(serve->server)))
+        fputs("tape-replay: whoever reaches this address may watch and command\n", serve->notices);
     int compares = options->archives_count > 1 && options->duplicates <= 0 && !options->follow;
     if (compares && tape_span_are_apart(options->archives, options->archives_count))
         fputs("tape-replay: the archives share no time: nothing can be compared\n", serve->notices);

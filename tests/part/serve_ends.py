@@ -78,6 +78,18 @@ def signals(archive):
             expect("ended early: nobody is there any more" in server.wait(0), "the receipt")
 
 
+def who_may(archive):
+    """An address that others reach is told to be one; such a line is none of loopback's."""
+    words = "tape-replay: whoever reaches this address may watch and command"
+    for listen, count in (("0.0.0.0:0", 1), ("127.0.0.2:0", 0), (":0", 0)):
+        with subprocess.Popen([str(rig.BUILD / "tape-replay"), "serve", "--listen", listen, str(archive)],
+                              stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as server:
+            said = server.stderr.readline()
+            server.terminate()
+            said += server.stderr.read()
+            expect_equal((server.wait(), said.count(words)), (0, count), "%s: %s" % (listen, said))
+
+
 def receipts(scratch, archive, lines):
     wanted = served.payloads(lines, [TRADES])
     path = scratch / "receipts.json"
@@ -250,6 +262,7 @@ def main(scratch):
     refusals(scratch, archive, lines)
     at_end(archive, lines)
     signals(archive)
+    who_may(archive)
     receipts(scratch, archive, lines)
     receipts_go_on(scratch, archive, lines)
     lateness(archive)
