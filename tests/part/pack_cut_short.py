@@ -93,6 +93,18 @@ def alone(packed, scratch):
         expect_equal(len(files(archive, ".tape")), 2, "%s: segments that pruning leaves" % name)
 
 
+def gone(packed, scratch):
+    """The oldest files: pruned they are missed by nobody, deleted by hand they are."""
+    archive = copy(packed, scratch / "gone")
+    rig.call("tape-record", "--quiet", "--prune", "--keep-bytes=40000", archive)
+    expect(len(files(archive, ".tape")) < len(files(packed, ".tape")), "something is pruned")
+    expect("nothing is lost" in repair(archive), "pruned files are no loss")
+    files(archive, ".tape")[0].unlink()
+    told = repair(archive, wanted=3)
+    expect("are lost: the index knows of them, no segment has them" in told, told)
+    rig.verify(archive, wanted=3)
+
+
 def main(scratch):
     hot = scratch / "hot"
     lines = rig.write_lines(scratch / "lines", rig.generate("--seed", 3, "--count", 12000))
@@ -102,6 +114,7 @@ def main(scratch):
     expect(len(files(packed, ".tape")) > 3, "several segments")
     beside(hot, packed, scratch)
     alone(packed, scratch)
+    gone(packed, scratch)
 
 
 rig.run_main(main)
