@@ -67,6 +67,7 @@ void tape_peer_accept(struct tape_peer *peer, void *context)
     if (peer->state != TAPE_PEER_IN_HTTP)
         return; /* memory was short */
     peer->state = TAPE_PEER_OPEN;
+    peer->mid_piece = 1; /* no pong before it */
     peer->accepted = 1;
     peer->context = context;
     peer->close_code = 1006;

@@ -54,9 +54,10 @@ enum tape_peer_state {
  * from under its caller; a dead one is always on the work list; on the server's work list (in_work)
  * whenever there is something to read or to write that the socket is known to have or to take.
  * in[in_start, in_end) is unread: in TAPE_PEER_OPEN it begins at a frame's first byte. queued_bytes
- * is the sum of the pieces. At most one of these is partly sent: the first piece (mid_piece), the
- * control frames. Only the last piece may be private, that is open to more bytes. sealed is what
- * TLS made that the socket did not take; nothing is sealed while there is some.
+ * is the sum of the pieces. At most one of these is partly sent: the first piece (mid_piece; also
+ * while it begins with the answer to an upgrade), the control frames. Only the last piece may be
+ * private, that is open to more bytes. sealed is what TLS made that the socket did not take;
+ * nothing is sealed while there is some.
  */
 struct tape_peer {
     struct tape_server *server;

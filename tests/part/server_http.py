@@ -176,6 +176,14 @@ def check_frames_behind(server, tls):
     expect_equal(peer.head()[0], 101, "the upgrade")
     expect_equal(peer.frames(), [(1, 1, b"early"), (8, 1, b"\x03\xe8")], "frames behind the upgrade")
     peer.shut()
+    peer = Raw(server, tls)
+    peer.send(upgrade() + echo.frame(echo.PING, b"x") + echo.frame(echo.TEXT, b"early") + echo.frame(echo.PING, b"y") +
+              echo.close(1000))
+    expect_equal(peer.head()[0], 101, "the upgrade before any pong")
+    found = peer.frames()
+    expect_equal((sorted(found[:-1]), found[-1]), ([(1, 1, b"early"), (10, 1, b"x"), (10, 1, b"y")], (8, 1, b"\x03\xe8")),
+                 "pongs behind the upgrade")
+    peer.shut()
 
 
 def check_tls_confusion(plain, secure):
