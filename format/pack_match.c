@@ -87,13 +87,21 @@ static inline int same_literal(const uint8_t *text, const struct tape_pack_step 
     return load(text + bytes - 8) == load(step->text + bytes - 8);
 }
 
-typedef const uint8_t *read_number(const uint8_t *from, struct tape_pack_number *number);
+typedef const uint8_t *read_number(const uint8_t *from, struct tape_pack_number_layout *layout,
+                                   struct tape_pack_number *number);
+
+static inline const uint8_t *read_plain(const uint8_t *from, struct tape_pack_number_layout *layout,
+                                        struct tape_pack_number *number)
+{
+    (void)layout;
+    return tape_pack_number_read(from, number);
+}
 
 /* Takes elements of a list of pairs off the front, as many as are of the usual form; *at moves
  * behind the last one's comma, or to what else follows it. Returns how many. */
-typedef uint32_t read_pairs(const struct tape_pack_step *steps, const uint8_t **at);
+typedef uint32_t read_pairs(struct tape_pack_step *steps, const uint8_t **at);
 
-static inline uint32_t read_no_pairs(const struct tape_pack_step *steps, const uint8_t **at)
+static inline uint32_t read_no_pairs(struct tape_pack_step *steps, const uint8_t **at)
 {
     (void)steps;
     (void)at;
@@ -101,46 +109,16 @@ static inline uint32_t read_no_pairs(const struct tape_pack_step *steps, const u
 }
 
 #ifdef TAPE_PACK_NUMBER_WIDE
-/* How a number is laid out: which of its bytes and the one behind it are no digits, what stands
- * behind its whole part, what it must not begin with, and where its digits go. */
-struct layout {
-    unsigned looked_at, others;
-    uint8_t behind_whole, not_first;
-    struct tape_pack_number_span span;
-    __m128i places;
-};
-
-/* 1: the number at ${at} is laid out as the one before, as prices of a list are. */
-TAPE_PACK_NUMBER_INLINE int is_laid_alike(const uint8_t *at, unsigned others,
-                                          const struct layout *layout)
-{
-    return (others & layout->looked_at) == layout->others && *at != layout->not_first &&
-           at[layout->span.whole] == layout->behind_whole;
-}
-
-/* 0: not of the usual form. */
-TAPE_PACK_NUMBER_INLINE int find_layout(const uint8_t *at, unsigned others, struct layout *layout)
-{
-    if (!tape_pack_number_measure(at, others, &layout->span))
-        return 0;
-    layout->looked_at = _bzhi_u32(UINT32_MAX, layout->span.bytes + 1);
-    layout->others = others & layout->looked_at;
-    layout->behind_whole = at[layout->span.whole];
-    layout->not_first = layout->span.whole > 1 ? '0' : 0;
-    layout->places = tape_pack_number_places(&layout->span);
-    return 1;
-}
-
 /* Both numbers are found in one load of 32 bytes, so that the second does not wait for the first,
  * and joined at once. */
 static __attribute__((noinline)) TAPE_PACK_NUMBER_TARGET uint32_t
-read_pairs_wide(const struct tape_pack_step *steps, const uint8_t **position)
+read_pairs_wide(struct tape_pack_step *steps, const uint8_t **position)
 {
     struct tape_pack_slot *one = steps[0].slot, *other = steps[1].slot;
     int64_t *values = one->values, *other_values = other->values;
     uint8_t *decimals = one->decimals, *other_decimals = other->decimals;
     const __m256i zeros = _mm256_set1_epi8('0'), to_top = _mm256_set1_epi8(127 - 9);
-    struct layout first = {.others = 1}; /* none */
+    struct tape_pack_number_layout *first = &steps[0].layout;
     struct tape_pack_number_span second;
     const uint8_t *at = *position;
     uint32_t i = one->count, room = one->room < other->room ? one->room : other->room;
@@ -149,11 +127,14 @@ read_pairs_wide(const struct tape_pack_step *steps, const uint8_t **position)
         __m256i digits =
             _mm256_sub_epi8(_mm256_loadu_si256((const __m256i *)(const void *)from), zeros);
         unsigned others = (unsigned)_mm256_movemask_epi8(_mm256_adds_epu8(digits, to_top));
-        if (!is_laid_alike(from, others, &first) && !find_layout(from, others, &first))
+        if (!tape_pack_number_is_alike(from, others, first)) {
+            if (!tape_pack_number_measure(from, others, &second))
+                break;
+            tape_pack_number_keep(from, others, &second, first);
+        }
+        if (!same_short(from + first->bytes, &steps[1]))
             break;
-        if (!same_short(from + first.span.bytes, &steps[1]))
-            break;
-        unsigned behind = first.span.bytes + steps[1].bytes; /* at most 15 + 8 */
+        unsigned behind = first->bytes + steps[1].bytes; /* at most 15 + 8 */
         const uint8_t *next = from + behind;
         if (!tape_pack_number_measure(next, others >> behind, &second) ||
             !same_short(next + second.bytes, &steps[2]))
@@ -162,9 +143,10 @@ read_pairs_wide(const struct tape_pack_step *steps, const uint8_t **position)
             _mm_sub_epi8(_mm_loadu_si128((const __m128i *)(const void *)next), _mm_set1_epi8('0'));
         __m256i both = tape_pack_number_join_wide(
             _mm256_inserti128_si256(digits, next_digits, 1),
-            _mm256_set_m128i(tape_pack_number_places(&second), first.places));
+            _mm256_set_m128i(tape_pack_number_places(&second),
+                             _mm_loadu_si128((const __m128i *)(const void *)first->places)));
         values[i] = _mm_cvtsi128_si64(_mm256_castsi256_si128(both));
-        decimals[i] = (uint8_t)first.span.fraction;
+        decimals[i] = first->fraction;
         other_values[i] = _mm_cvtsi128_si64(_mm256_extracti128_si256(both, 1));
         other_decimals[i] = (uint8_t)second.fraction;
         at = next + second.bytes + steps[2].bytes;
@@ -195,7 +177,7 @@ static inline __attribute__((always_inline)) const uint8_t *
 run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
     const uint8_t *bodies, read_number *read, read_pairs *pairs)
 {
-    const struct tape_pack_step *step = template_->steps;
+    struct tape_pack_step *step = template_->steps;
     uint32_t outer[TAPE_PACKED_DEPTH_MAX + 1], depth = 0, elements = 0;
     struct tape_pack_number number;
     for (;;) {
@@ -203,7 +185,7 @@ run(struct tape_pack_template *template_, const uint8_t *at, const uint8_t *end,
             return NULL;
         at += step->bytes;
         if (step->action == TAPE_PACK_DO_NUMBER) {
-            at = read(at, &number);
+            at = read(at, &step->layout, &number);
             if (at == NULL || !push_number(step->slot, &number))
                 return NULL;
         } else if (step->action == TAPE_PACK_DO_NEXT) {
@@ -261,7 +243,7 @@ static TAPE_PACK_NUMBER_TARGET const uint8_t *run_wide(struct tape_pack_template
 static const uint8_t *run_plain(struct tape_pack_template *template_, const uint8_t *text,
                                 const uint8_t *end, const uint8_t *bodies)
 {
-    return run(template_, text, end, bodies, tape_pack_number_read, read_no_pairs);
+    return run(template_, text, end, bodies, read_plain, read_no_pairs);
 }
 
 static const uint8_t *run_best(struct tape_pack_template *template_, const uint8_t *text,

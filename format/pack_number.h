@@ -126,6 +126,21 @@ static inline const uint8_t *tape_pack_number_read(const uint8_t *from,
     return __builtin_expect(negative, 0) ? tape_pack_number_negate(at, number) : at;
 }
 
+/* How numbers of one place are laid out, so that the next may be looked for there: what stands
+ * behind it is then found without waiting for it. Zero-initialise: no number is laid out so.
+ * Invariant: all but the last three are of one number that was measured. */
+struct tape_pack_number_layout {
+    uint32_t looked_at, others; /* its bytes and the one behind it; which of them are no digits */
+    uint8_t places[16];         /* where its digits go */
+    uint8_t behind_whole;       /* the byte there */
+    uint8_t not_first;          /* what it must not begin with */
+    uint8_t whole, fraction, bytes;
+    uint8_t last_whole, last_bytes; /* of the last number that was measured */
+    uint8_t alike;                  /* how many in turn were as the last */
+};
+
+enum { TAPE_PACK_NUMBER_TRUSTED = 8 }; /* so many alike: the next is looked for there, too */
+
 #if defined(__x86_64__) && !defined(TAPE_PACK_NUMBER_PORTABLE)
 #define TAPE_PACK_NUMBER_WIDE   1
 #define TAPE_PACK_NUMBER_TARGET __attribute__((target("avx2,bmi,bmi2")))
@@ -188,24 +203,72 @@ TAPE_PACK_NUMBER_INLINE __m256i tape_pack_number_join_wide(__m256i digits, __m25
     return _mm256_add_epi64(high, _mm256_srli_epi64(eights, 32));
 }
 
-/* tape_pack_number_read_wide(from, number): as tape_pack_number_read(), sixteen bytes at a time;
- * what is longer or negative goes the slow way. Only where the processor has AVX2 and BMI2. */
-TAPE_PACK_NUMBER_INLINE const uint8_t *tape_pack_number_read_wide(const uint8_t *from,
-                                                                  struct tape_pack_number *number)
+/* tape_pack_number_is_alike(at, others, layout): 1 when the number at ${at} is laid out so. */
+TAPE_PACK_NUMBER_INLINE int tape_pack_number_is_alike(const uint8_t *at, unsigned others,
+                                                      const struct tape_pack_number_layout *layout)
+{
+    return (others & layout->looked_at) == layout->others && *at != layout->not_first &&
+           at[layout->whole] == layout->behind_whole;
+}
+
+/* tape_pack_number_keep(at, others, span, layout): of a number that was measured. */
+TAPE_PACK_NUMBER_INLINE void tape_pack_number_keep(const uint8_t *at, unsigned others,
+                                                   const struct tape_pack_number_span *span,
+                                                   struct tape_pack_number_layout *layout)
+{
+    layout->looked_at = _bzhi_u32(UINT32_MAX, span->bytes + 1);
+    layout->others = others & layout->looked_at;
+    layout->behind_whole = at[span->whole];
+    layout->not_first = span->whole > 1 ? '0' : 0;
+    layout->whole = (uint8_t)span->whole;
+    layout->fraction = (uint8_t)span->fraction;
+    layout->bytes = (uint8_t)span->bytes;
+    layout->alike = TAPE_PACK_NUMBER_TRUSTED;
+    _mm_storeu_si128((__m128i *)(void *)layout->places, tape_pack_number_places(span));
+}
+
+TAPE_PACK_NUMBER_INLINE int64_t tape_pack_number_join_one(__m128i digits, __m128i places)
+{
+    __m256i value =
+        tape_pack_number_join_wide(_mm256_castsi128_si256(digits), _mm256_castsi128_si256(places));
+    return _mm_cvtsi128_si64(_mm256_castsi256_si128(value));
+}
+
+/* tape_pack_number_read_wide(from, layout, number): as tape_pack_number_read(), sixteen bytes at a
+ * time; what is longer or negative goes the slow way. Only where the processor has AVX2 and BMI2.
+ */
+TAPE_PACK_NUMBER_INLINE const uint8_t *
+tape_pack_number_read_wide(const uint8_t *from, struct tape_pack_number_layout *layout,
+                           struct tape_pack_number *number)
 {
     struct tape_pack_number_span span;
     __m128i text = _mm_loadu_si128((const __m128i *)(const void *)from);
     __m128i digits = _mm_sub_epi8(text, _mm_set1_epi8('0'));
     unsigned others = (unsigned)_mm_movemask_epi8(_mm_adds_epu8(digits, _mm_set1_epi8(127 - 9)));
+    if (layout->alike == TAPE_PACK_NUMBER_TRUSTED) {
+        if (__builtin_expect(tape_pack_number_is_alike(from, others, layout), 1)) {
+            const void *places = layout->places;
+            number->value =
+                tape_pack_number_join_one(digits, _mm_loadu_si128((const __m128i *)places));
+            number->decimals = layout->fraction;
+            return from + layout->bytes;
+        }
+        layout->alike = 0;
+    }
     if (__builtin_expect(!tape_pack_number_measure(from, others, &span), 0)) {
         struct tape_pack_number slow; /* the number itself stays in registers */
         const uint8_t *to = tape_pack_number_read_slow(from, &slow);
         *number = slow;
         return to;
     }
-    __m256i value = tape_pack_number_join_wide(
-        _mm256_castsi128_si256(digits), _mm256_castsi128_si256(tape_pack_number_places(&span)));
-    number->value = _mm_cvtsi128_si64(_mm256_castsi256_si128(value));
+    /* no branch: that of a place whose numbers change is not to be guessed */
+    int is_alike = (span.whole == layout->last_whole) & (span.bytes == layout->last_bytes);
+    layout->alike = (uint8_t)((layout->alike + 1) & -is_alike);
+    layout->last_whole = (uint8_t)span.whole;
+    layout->last_bytes = (uint8_t)span.bytes;
+    if (__builtin_expect(layout->alike == TAPE_PACK_NUMBER_TRUSTED, 0))
+        tape_pack_number_keep(from, others, &span, layout);
+    number->value = tape_pack_number_join_one(digits, tape_pack_number_places(&span));
     number->decimals = span.fraction;
     return from + span.bytes;
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "format/column.h"
+#include "format/pack_number.h"
 #include "format/pack_shape.h"
 
 #ifdef __cplusplus
@@ -45,7 +46,8 @@ struct tape_pack_step {
     uint16_t scope; /* of list and next: the list's inside */
     struct tape_pack_slot *slot; /* list and next: that counts its elements */
     struct tape_pack_step *jump;
-    const uint8_t *text; /* the literal */
+    const uint8_t *text;                   /* the literal */
+    struct tape_pack_number_layout layout; /* number: of the last ones */
 };
 
 struct tape_pack_scope {

@@ -12,10 +12,14 @@
 enum { TEXT_ROOM = 128 + TAPE_PACK_READ_AHEAD };
 
 #ifdef TAPE_PACK_NUMBER_WIDE
+/* Of the texts before: each is read where the one before was, then until its own layout is known.
+ */
+static struct tape_pack_number_layout layout;
+
 static TAPE_PACK_NUMBER_TARGET const uint8_t *read_wide(const uint8_t *from,
                                                         struct tape_pack_number *number)
 {
-    return tape_pack_number_read_wide(from, number);
+    return tape_pack_number_read_wide(from, &layout, number);
 }
 #endif
 
@@ -32,7 +36,10 @@ static size_t read_all_ways(const char *text, struct tape_pack_number *number)
         assert_int_equal(other.decimals, number->decimals);
     }
 #ifdef TAPE_PACK_NUMBER_WIDE
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")) {
+    int times = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2")
+                    ? TAPE_PACK_NUMBER_TRUSTED + 2
+                    : 0;
+    for (int i = 0; i < times; i++) {
         assert_ptr_equal(read_wide(room, &other), to);
         if (to != NULL) {
             assert_true(other.value == number->value);
