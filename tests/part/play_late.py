@@ -28,17 +28,18 @@ def make_lines():
 
 
 def stalled(archive, *words):
-    """Its reader takes nothing until the pipe of one page is full and a second more: (lines, exit code, said)."""
+    """Its reader takes nothing until the pipe of one page takes no more, and a second more: (lines, exit code, said).
+    How much the pipe holds then hangs on how the bytes came: a write that does not fit the page waits whole."""
     reading, writing = os.pipe()
     fcntl.fcntl(writing, 1031, 4096)  # F_SETPIPE_SZ
     process = subprocess.Popen([str(rig.BUILD / "tape-replay"), "play", "--format", "hft", *words, str(archive)],
                                stdout=writing, stderr=subprocess.PIPE, stdin=subprocess.DEVNULL)
     os.close(writing)
-    waiting = array.array("i", [0])
-    while waiting[0] < 3000 and process.poll() is None:
+    waiting, before = array.array("i", [0]), -1
+    while process.poll() is None and (waiting[0] == 0 or waiting[0] != before):
+        before = waiting[0]
+        time.sleep(1)
         fcntl.ioctl(reading, termios.FIONREAD, waiting)
-        time.sleep(0.01)
-    time.sleep(1)
     with open(reading, "rb") as pipe:
         out = pipe.read().split(b"\n")[:-1]
     said = process.communicate(timeout=rig.PATIENCE_S)[1].decode()
