@@ -62,6 +62,14 @@ def run_main(main):
     shutil.rmtree(scratch, ignore_errors=True)
 
 
+def node(script, *words):
+    """The command and the environment in which node finds Debian's ws, or None where they are not installed."""
+    modules = pathlib.Path("/usr/share/nodejs")
+    if not shutil.which("node") or not (modules / "ws").is_dir():
+        return None
+    return ["node", str(script), *map(str, words)], dict(os.environ, NODE_PATH=str(modules))
+
+
 def real_data(name):
     """One of the captures outside the tree, or None."""
     path = DATA / name

@@ -1,4 +1,4 @@
-// npm's ws as a client: prints one JSON line with what came. node serve_clients.js URL [CA] [REQUEST]
+// node's ws as a client: prints one JSON line with what came. node serve_clients.js URL [CA] [REQUEST]
 const WebSocket = require("ws");
 const fs = require("fs");
 const crypto = require("crypto");

@@ -1,12 +1,10 @@
 #!/usr/bin/env python3
-"""Clients that we did not write, unchanged but for the URL: python3-websockets and npm's ws (where npm can
-install it), each over ws and wss, combined and plain, subscribing in the URL and by request."""
+"""Clients that we did not write, unchanged but for the URL: python3-websockets and node's ws (where it is
+installed), each over ws and wss, combined and plain, subscribing in the URL and by request."""
 import asyncio
 import hashlib
 import json
-import os
 import pathlib
-import shutil
 import ssl
 import subprocess
 import sys
@@ -58,35 +56,24 @@ def python_clients(server, wanted):
         expect(found == (wanted if combined else [served.inner(p) for p in wanted]), target + ": they differ")
 
 
-def install(folder):
-    """1 when npm's ws is there."""
-    if not shutil.which("npm") or not shutil.which("node"):
-        return 0
-    if (folder / "node_modules/ws/package.json").is_file():
-        return 1
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        done = subprocess.run(["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "ws@8"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
-    except subprocess.TimeoutExpired:
-        return 0
-    return done.returncode == 0
-
-
-def npm_clients(server, wanted):
-    script = str(pathlib.Path(__file__).with_suffix(".js"))
+def node_clients(server, wanted):
+    """0 when node or its ws is not installed."""
+    script = pathlib.Path(__file__).with_suffix(".js")
     for target, request, combined in targets(STREAMS):
-        done = subprocess.run(
-            ["node", script, server.url + target, str(server.tls / "ca.pem") if server.tls else "",
-             json.dumps(request) if request else ""], stdout=subprocess.PIPE, timeout=rig.PATIENCE_S, check=True,
-            env=dict(os.environ, NODE_PATH=str(rig.BUILD / "npm/node_modules")))
+        made = rig.node(script, server.url + target, server.tls / "ca.pem" if server.tls else "",
+                        json.dumps(request) if request else "")
+        if not made:
+            return 0
+        command, environment = made
+        done = subprocess.run(command, stdout=subprocess.PIPE, timeout=rig.PATIENCE_S, check=True, env=environment)
         found = json.loads(done.stdout)
         expect_equal((found["count"], found["code"], found["reason"]), (len(wanted), 1000, "end of replay"),
-                     "npm ws at " + target)
-        expect_equal(found["extensions"], "", "npm ws: no extension is agreed on")
+                     "node's ws at " + target)
+        expect_equal(found["extensions"], "", "node's ws: no extension is agreed on")
         expect_equal(found["sha256"], digest(wanted if combined else [served.inner(p) for p in wanted]),
-                     "npm ws at " + target)
-        expect_equal(found["answer"], '{"result":null,"id":"x1"}' if request else None, "npm ws: answer")
+                     "node's ws at " + target)
+        expect_equal(found["answer"], '{"result":null,"id":"x1"}' if request else None, "node's ws: answer")
+    return 1
 
 
 def sample_client(server, lines):
@@ -105,14 +92,13 @@ def main(scratch):
     archive = served.import_lines(scratch, "tape", lines)
     wanted = served.payloads(lines, STREAMS)
     expect(len(wanted) > 500, "there is something to send")
-    has_npm = install(rig.BUILD / "npm")
+    has_node = 1
     for tls in (None, scratch):
         with served.Server("--speed", "max", archive, tls=tls) as server:
             python_clients(server, wanted)
             if not tls:
                 sample_client(server, lines)
-            if has_npm:
-                npm_clients(server, wanted)
+            has_node &= node_clients(server, wanted)
             if tls:
                 strict = ssl.create_default_context()
                 try:
@@ -121,8 +107,8 @@ def main(scratch):
                 except ssl.SSLCertVerificationError:
                     pass
             server.stop()
-    if not has_npm:
-        print("without npm's ws: npm cannot install it here")
+    if not has_node:
+        print("without node's ws: node-ws is not installed")
 
 
 rig.run_main(main)

@@ -1,4 +1,4 @@
-// npm's ws against the echo server: node server_outside.js URL CA; prints "ok" at the end.
+// node's ws against the echo server: node server_outside.js URL CA; prints "ok" at the end.
 'use strict';
 const fs = require('fs');
 const assert = require('assert');

@@ -1,10 +1,9 @@
 #!/usr/bin/env python3
-"""Clients that are not ours against the player's server, over TCP and TLS: python3-websockets, npm's ws (where npm
-can install it), the openssl command; what they send comes back, a flood arrives in order, ends are in order."""
+"""Clients that are not ours against the player's server, over TCP and TLS: python3-websockets, node's ws (where it
+is installed), the openssl command; what they send comes back, a flood arrives in order, ends are in order."""
 import asyncio
 import json
 import pathlib
-import shutil
 import ssl
 import subprocess
 import sys
@@ -74,22 +73,13 @@ async def all_of(url, tls):
 
 
 def node(url, *words):
-    folder = rig.BUILD / "npm-clients"
-    if not shutil.which("npm") or not shutil.which("node"):
-        return "npm is not installed"
-    if not (folder / "node_modules/ws/package.json").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        try:
-            done = subprocess.run(["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "ws@8"],
-                                  stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
-        except subprocess.TimeoutExpired:
-            return "npm install ws did not end"
-        if done.returncode:
-            return "npm cannot install ws"
-    done = subprocess.run(["node", str(pathlib.Path(__file__).with_suffix(".js")), url, *map(str, words)], check=False,
-                          env=dict(rig.os.environ, NODE_PATH=str(folder / "node_modules")), timeout=120,
-                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-    expect(done.returncode == 0 and done.stdout == b"ok\n", "npm's ws: %s" % done.stdout.decode("utf-8", "replace"))
+    made = rig.node(pathlib.Path(__file__).with_suffix(".js"), url, *words)
+    if not made:
+        return "node-ws is not installed"
+    command, environment = made
+    done = subprocess.run(command, check=False, env=environment, timeout=120, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT)
+    expect(done.returncode == 0 and done.stdout == b"ok\n", "node's ws: %s" % done.stdout.decode("utf-8", "replace"))
     return None
 
 
@@ -125,7 +115,7 @@ def main(scratch):
                 check_tls(server, scratch)
             server.stop()
     if missing:
-        print("without npm's ws: %s" % missing)
+        print("without node's ws: %s" % missing)
 
 
 if __name__ == "__main__":

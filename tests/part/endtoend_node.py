@@ -1,8 +1,7 @@
 #!/usr/bin/env python3
-"""npm's ws as the server, over TLS, as fast as it can: every payload comes back byte for byte in order.
-Skipped where npm cannot install ws."""
+"""The ws of node as the server, over TLS, as fast as it can: every payload comes back byte for byte in order.
+Skipped where Debian's node-ws is not installed."""
 import pathlib
-import shutil
 import signal
 import subprocess
 import sys
@@ -13,32 +12,18 @@ import rig  # noqa: E402
 from rig import expect  # noqa: E402
 
 
-def install(folder):
-    if not shutil.which("npm") or not shutil.which("node"):
-        rig.skip("npm is not installed")
-    if (folder / "node_modules/ws/package.json").is_file():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    try:
-        done = subprocess.run(["npm", "install", "--prefix", str(folder), "--no-audit", "--no-fund", "ws@8"],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=120, check=False)
-    except subprocess.TimeoutExpired:
-        rig.skip("npm install ws did not end")
-    if done.returncode:
-        rig.skip("npm cannot install ws: %s" % done.stdout.decode("utf-8", "replace").strip()[-200:])
-
-
 def main(scratch):
-    install(rig.BUILD / "npm")
     rig.make_certificates(scratch)
+    found = rig.node(pathlib.Path(__file__).with_suffix(".js"), scratch / "lines.txt", scratch / "server.pem",
+                     scratch / "server.key")
+    if not found:
+        rig.skip("node-ws is not installed")
+    command, environment = found
     capture = rig.real_data("hftbacktest/usdm_ethusdt_20240808.txt.zst")
     lines = rig.lines_of(capture, 60000) if capture else rig.generate("--count", 60000, "--rate", 3000)
     rig.write_lines(scratch / "lines.txt", lines)
     archive = scratch / "tape"
-    server = subprocess.Popen(
-        ["node", str(pathlib.Path(__file__).with_suffix(".js")), str(scratch / "lines.txt"),
-         str(scratch / "server.pem"), str(scratch / "server.key")], stdout=subprocess.PIPE,
-        env=dict(rig.os.environ, NODE_PATH=str(rig.BUILD / "npm/node_modules")))
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, env=environment)
     try:
         port = int(server.stdout.readline().split()[1])
         with rig.Recorder(scratch, "--url", "wss://localhost:%d" % port, "--ca", scratch / "ca.pem", archive,

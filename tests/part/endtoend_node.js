@@ -1,5 +1,5 @@
-// A TLS WebSocket server by npm's ws: sends every line of a file after the subscription, then closes.
-// node endtoend_npm.js LINES CERT KEY; says its port, then how many it sent.
+// A TLS WebSocket server by node's ws: sends every line of a file after the subscription, then closes.
+// node endtoend_node.js LINES CERT KEY; says its port, then how many it sent.
 "use strict";
 const fs = require("fs");
 const https = require("https");
