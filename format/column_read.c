@@ -198,7 +198,7 @@ static int read_tans(struct tape_column_reader *reader, struct tape_column_input
     unsigned extra_most = 0;
     uint64_t bytes;
     struct tape_column_context_of context = {0};
-    if (!take_u8(input, &log) || log < TAPE_TANS_LOG_MIN || log > TAPE_TANS_LOG_MAX ||
+    if (!take_u8(input, &log) || !tape_tans_log_fits(log, column->scope->count) ||
         !read_context(input, before, before_count, column, &context) ||
         !read_tables(reader, input, log, tape_column_contexts(context.kind), &extra_most))
         return fail(error, "a column's table is none");

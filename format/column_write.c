@@ -194,7 +194,7 @@ static void choose_context(struct tape_column_writer *writer, const struct tape_
 /* --- entropy coding --- */
 
 /* Large enough that no state is coarser than the column's size deserves, small enough that its
- * table is soon built. */
+ * table is soon built: below four states for each value (tape_tans_log_fits), or the least. */
 static unsigned choose_log(const struct tape_column_writer *writer, uint32_t count,
                            unsigned contexts)
 {

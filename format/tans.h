@@ -18,6 +18,15 @@ enum {
     TAPE_TANS_LANES = 4, /* states that take turns, so that their lookups overlap */
 };
 
+/* tape_tans_log_fits(log, count): whether a column of so many values may have tables of 2^log
+ * states: or else a few bytes that stand for one value would ask for thousands of them. */
+static inline int tape_tans_log_fits(unsigned log, uint32_t count)
+{
+    enum { STATES_A_VALUE = 4 };
+    return log >= TAPE_TANS_LOG_MIN && log <= TAPE_TANS_LOG_MAX &&
+           (log == TAPE_TANS_LOG_MIN || 1ull << log <= (uint64_t)STATES_A_VALUE * count);
+}
+
 /* One state of a reader's table, what it stands for and how the next is found, in one word: a
  * reader fetches it with one load. From the lowest bit on: 8 bits token; 8 bits extra: how many
  * bits of the stream belong to the token; 8 bits how many after them are added to base; 8 bits

@@ -424,7 +424,7 @@ class ColumnReader:
         pool, count = self.pool, scope.size
         log = pool.u8()
         context = pool.choice(5 if in_template else 2, "context")
-        if not 5 <= log <= 11 or context in (2, 3) and not scope.outer:
+        if not 5 <= log <= 11 or 1 << log > max(32, 4 * count) or context in (2, 3) and not scope.outer:
             raise Damage("tables of 2^%d states, context %d" % (log, context))
         fixed = None
         if context == 4:

@@ -281,7 +281,7 @@ class Writer:
         for token, place in zip(tokens, contexts):
             wanted[place][token[0]] = wanted[place].get(token[0], 0) + 1
         least = max(5, max(len(w) - 1 for w in wanted).bit_length())
-        log = dice.randrange(least, 12)
+        log = dice.randint(least, max(5, min(11, (4 * len(tokens)).bit_length() - 1)))
         self.pool += bytes((log, self.chose("context", context)))
         if context == 4:
             self.varint(other)

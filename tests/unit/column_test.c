@@ -458,11 +458,13 @@ static void bad_columns_are_refused(void **state)
     CHECK("a column's numbers end too early", 3, 0, 1, 1, 5, 6);
     CHECK("a column's table is none", 2, 0, 2, 1, 4, 0, 1, 16);          /* log below 5 */
     CHECK("a column's table is none", 2, 0, 2, 1, 12, 0, 1, 0x80, 0x20); /* log above 11 */
-    CHECK("a column's table is none", 2, 0, 2, 1, 5, 5, 1, 32);          /* no such context */
-    CHECK("a column's table is none", 2, 0, 2, 1, 5, 2, 1, 32);          /* first, but no list */
-    CHECK("a column's table is none", 2, 0, 2, 1, 5, 4, 0, 1, 32);       /* beside nothing */
-    CHECK("a column's table is none", 2, 0, 2, 1, 5, 0, 1, 31);          /* does not add up */
-    CHECK("a column's table is none", 2, 0, 2, 1, 5, 0, 0xe9, 1, 32);    /* 233 tokens */
+    CHECK("a column's table is none", 15, 0, 2, 1, 6, 0, 1, 64, 0);      /* 4 * 15 states at most */
+    CHECK("a column's bits do not end where they should", 16, 0, 2, 1, 6, 0, 1, 64, 0);
+    CHECK("a column's table is none", 2, 0, 2, 1, 5, 5, 1, 32);       /* no such context */
+    CHECK("a column's table is none", 2, 0, 2, 1, 5, 2, 1, 32);       /* first, but no list */
+    CHECK("a column's table is none", 2, 0, 2, 1, 5, 4, 0, 1, 32);    /* beside nothing */
+    CHECK("a column's table is none", 2, 0, 2, 1, 5, 0, 1, 31);       /* does not add up */
+    CHECK("a column's table is none", 2, 0, 2, 1, 5, 0, 0xe9, 1, 32); /* 233 tokens */
     CHECK("a column's bits reach beyond their area", 2, 0, 2, 1, 5, 0, 1, 32, 1);
     CHECK("a column's bits do not end where they should", 2, 0, 2, 1, 5, 0, 1, 32, 0);
 #undef CHECK
