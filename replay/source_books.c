@@ -32,8 +32,9 @@ enum { PARTIAL_LEVELS_MAX = 20 };
 /* What is known of an imported capture. Whole lines are all that it has, so that a snapshot in it
  * has no name: it is told by its symbol, or by there being only one. */
 struct capture {
-    char symbol[64]; /* of its depth streams; "" before the first */
-    int mixed;       /* of several symbols */
+    char symbol[64];           /* of its depth streams; "" before the first */
+    int mixed;                 /* of several symbols */
+    struct tape_growing early; /* the newest snapshot before its first update; empty: none */
 };
 
 /*
@@ -155,17 +156,14 @@ static int starts_with(struct tape_slice text, const char *start)
     return text.bytes > bytes && memcmp(text.data, start, bytes) == 0;
 }
 
-/* A line {"lastUpdateId":...} of a capture. */
-static void take_bare_snapshot(struct tape_source_books *books, const struct tape_message *message)
+/* To the streams of its symbol that its capture brought: how many there are. */
+static int give_snapshot(struct tape_source_books *books, const struct tape_message *message,
+                         const struct tape_tick *tick)
 {
     const struct capture *capture = &books->captures[message->archive];
-    struct tape_tick tick;
-    if (!starts_with(message->payload, "{\"lastUpdateId\":") || !tape_source_tick(message, &tick) ||
-        tick.kind != TAPE_TICK_DEPTH_SNAPSHOT ||
-        (!has_many_levels(tick.bids) && !has_many_levels(tick.asks)))
-        return;
-    struct tape_slice symbol = tick.symbol;
+    struct tape_slice symbol = tick->symbol;
     uint64_t archive = UINT64_C(1) << message->archive;
+    int given = 0;
     if (!symbol.bytes && !capture->mixed)
         symbol = (struct tape_slice){capture->symbol, strlen(capture->symbol)};
     for (size_t i = 0; symbol.bytes && i < books->set.count; i++) {
@@ -173,10 +171,38 @@ static void take_bare_snapshot(struct tape_source_books *books, const struct tap
         if (!stream->is_diff || !stream->met || !(stream->brought & archive) ||
             !is_of_symbol(stream, symbol.data, symbol.bytes))
             continue;
-        if (!tick.symbol.bytes)
+        if (!tick->symbol.bytes)
             stream->guessed |= archive;
-        apply(books, stream, &tick, message);
+        apply(books, stream, tick, message);
+        given++;
     }
+    return given;
+}
+
+/* A line {"lastUpdateId":...} of a capture. Where it is the first of all, its streams are yet to
+ * come. */
+static void take_bare_snapshot(struct tape_source_books *books, const struct tape_message *message)
+{
+    struct capture *capture = &books->captures[message->archive];
+    struct tape_tick tick;
+    if (!starts_with(message->payload, "{\"lastUpdateId\":") || !tape_source_tick(message, &tick) ||
+        tick.kind != TAPE_TICK_DEPTH_SNAPSHOT ||
+        (!has_many_levels(tick.bids) && !has_many_levels(tick.asks)))
+        return;
+    if (give_snapshot(books, message, &tick) > 0 || capture->symbol[0])
+        return;
+    capture->early.length = 0;
+    tape_growing_put(&capture->early, message->payload.data, message->payload.bytes);
+}
+
+/* Before the first update of a stream. */
+static void take_early_snapshot(struct tape_source_books *books, const struct tape_message *message)
+{
+    struct tape_growing *early = &books->captures[message->archive].early;
+    struct tape_tick tick;
+    if (early->length > 0 && tape_tick_decode((const char *)early->bytes, early->length, &tick))
+        give_snapshot(books, message, &tick);
+    early->length = 0;
 }
 
 static int is_depth(const struct tape_tick *tick)
@@ -195,6 +221,7 @@ static int take_update(struct tape_source_books *books, const struct tape_messag
     if (!stream)
         return TAPE_FAILED;
     tape_source_books_set_carry(stream, message->archive, message->connection);
+    take_early_snapshot(books, message);
     apply(books, stream, tick, message);
     return 0;
 }
@@ -408,6 +435,13 @@ static int read_up_to(struct tape_source_books *books, int64_t at_ns, struct tap
 
 /* ---- looking backwards ---- */
 
+static void forget_captures(struct tape_source_books *books)
+{
+    for (int i = 0; i < TAPE_SOURCE_ARCHIVES_MAX; i++)
+        free(books->captures[i].early.bytes);
+    memset(books->captures, 0, sizeof books->captures);
+}
+
 static void close_source(struct tape_source_books *books)
 {
     tape_source_close(books->source);
@@ -431,7 +465,7 @@ static int begin(struct tape_source_books *books, int64_t from_ns, struct tape_e
     books->unheard = 0;
     for (int i = 0; i < TAPE_SOURCE_ARCHIVES_MAX; i++)
         books->last_ordinals[i] = -1;
-    memset(books->captures, 0, sizeof books->captures);
+    forget_captures(books);
     books->damages = 0;
     books->whole = from_ns == INT64_MIN;
     books->source =
@@ -589,6 +623,7 @@ void tape_source_books_free(struct tape_source_books *books)
     if (!books)
         return;
     close_source(books);
+    forget_captures(books);
     tape_source_books_set_free(&books->set);
     tape_source_names_clear(&books->names);
     for (int i = 0; i < books->count; i++)

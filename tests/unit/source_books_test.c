@@ -644,6 +644,37 @@ static void test_several_archives(void **state)
     tape_source_books_free(books);
 }
 
+/* Where a capture begins with its snapshot, that is of the stream that comes. */
+static void test_a_capture_that_begins_with_its_snapshot(void **state)
+{
+    static const char mixed[] = "the capture's snapshots do not tell whose they are";
+    (void)state;
+    nameless(IMPORTED, 1, 5, "", 21);
+    nameless(IMPORTED, 2, 9, "", 21);
+    diff_by("x@depth", 1, IMPORTED, 3, 9);
+    diff_by("x@depth", 1, IMPORTED, 4, 10);
+    diff_by("y@depth", 1, IMPORTED, 5, 10);
+    flush();
+    begin(1);
+    nameless(IMPORTED, 2, 9, "\"symbol\":\"Y\",", 21);
+    diff_by("x@depth", 1, IMPORTED, 3, 10);
+    struct tape_source_books *books = build_of(1, NULL, 3), *other;
+    expect_count(books, 0);
+    advance(books, 4);
+    expect_book(books, "x@depth", 9, "");
+    advance(books, 5);
+    expect_book(books, "x@depth", 10, "");
+    advance(books, 6);
+    expect_book(books, "x@depth", 0, mixed);
+    tape_source_books_free(books);
+    const char *second = recorders[1].path;
+    flush();
+    other = tape_source_books_build(&second, 1, NULL, made_ns + 4, &error);
+    assert_non_null(other);
+    expect_book(other, "x@depth", 0, no_snapshot); /* it is another one's */
+    tape_source_books_free(other);
+}
+
 /* A snapshot without a name is of the streams that its own archive has, whoever gave their last
  * update, and of no others. */
 static void test_captures_side_by_side(void **state)
@@ -831,6 +862,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_events_out_of_their_time, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_nothing_is_left_of_another_reading, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_several_archives, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_a_capture_that_begins_with_its_snapshot, set_up,
+                                        tear_down),
         cmocka_unit_test_setup_teardown(test_captures_side_by_side, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_what_one_archive_has_late, set_up, tear_down),
         cmocka_unit_test_setup_teardown(test_messages_without_a_wrapper, set_up, tear_down),
