@@ -35,7 +35,7 @@ class Server:
         self.reader.start()
         at = re.search(r" at (wss?)://127\.0\.0\.1:(\d+)$", self.wait_for(r" at wss?://"))
         self.port = int(at[2])
-        self.url = "%s://%s:%d" % (at[1], "localhost" if tls else "127.0.0.1", self.port)
+        self.url = "%s://127.0.0.1:%d" % (at[1], self.port)
 
     def read(self):
         for line in self.process.stderr:
@@ -90,8 +90,7 @@ class Server:
 
     def http(self, path, body=None, headers=None):
         """(status, JSON) of GET, or POST with a body."""
-        url = "%s://%s:%d%s" % ("https" if self.tls else "http", "localhost" if self.tls else "127.0.0.1",
-                                self.port, path)
+        url = "%s://127.0.0.1:%d%s" % ("https" if self.tls else "http", self.port, path)
         data = None if body is None else body if isinstance(body, bytes) else json.dumps(body).encode()
         request = urllib.request.Request(url, data=data, headers=headers or {})
         try:

@@ -108,7 +108,7 @@ def main(scratch):
     missing = None
     for scheme, tls, options in (("ws", None, []), ("wss", trust, echo.secured(scratch))):
         with Server("--rate", 1000000, *options) as server:
-            url = "%s://localhost:%d" % (scheme, server.port)
+            url = "%s://127.0.0.1:%d" % (scheme, server.port)
             asyncio.run(all_of(url, tls))
             missing = node(url, *([scratch / "ca.pem"] if tls else []))
             if tls:
