@@ -1251,22 +1251,26 @@ def members(text):
         value, at = JSON.raw_decode(text, begin)
         yield key, value, text[begin:at]
         at, mark = SPACE.match(text, at).end(), ","
+    if text[at:at + 1] != "}" or SPACE.match(text, at + 1).end() != len(text):
+        raise ValueError
 
 
 def stream_of(message):
-    """The string under the key `stream`, its escapes as sent, at most 255 bytes of it."""
-    name, wrapped = "", False
+    """The string under the key `stream`, its escapes as sent, at most 255 bytes of it. Where that stands first,
+    as in nearly all messages, the rest is not looked at."""
+    name, wrapped = None, False
     if message.opcode == BINARY:
-        return name
+        return ""
     try:
-        for key, value, text in members(message.payload.decode("utf-8")):
+        for key, value, text in members(message.payload.decode("utf-8", "surrogateescape")):
             wrapped = wrapped or key in ("stream", "data")
-            if key == "stream" or key == "e" and not wrapped:
+            if name is None and (key == "stream" or key == "e" and not wrapped):
                 name = text[1:-1] if key == "stream" and isinstance(value, str) else ""
-                break
+                if message.payload.startswith(b'{"stream":"'):
+                    break
     except (ValueError, RecursionError):
         return ""
-    return name.encode("utf-8", "surrogatepass")[:255].decode("utf-8", "ignore")
+    return (name or "").encode("utf-8", "surrogateescape")[:255].decode("utf-8", "ignore")
 
 
 def messages(archive):

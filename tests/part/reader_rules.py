@@ -286,6 +286,7 @@ def what_is_a_message(scratch):
     told += [([frame(text)], [(text, name)]) for text, name in (
         (b'{"data":[1],"stream":"a"}', "a"), (b'{"e":"trade","stream":"a"}', ""), (b'{"data":1,"e":2,"stream":"a"}', "a"),
         (b'{"stream":5,"stream":"a"}', ""), (b'{"data":1,"stream":"a\\/\\u0062","stream":"z"}', "a\\/\\u0062"),
+        (b'{"stream":"a","data":', "a"), (b'{"data":1,"stream":"a"', ""), (b'{"data":1,"stream":"a"}]', ""),
         (b'{"str\\u0065am":"a"}', "a"), (b'[{"stream":"a"}]', ""), (b'{"n":NaN,"stream":"a"}', ""),
         (b'{"n":1e999,"m":%s,"stream":"a"}' % (b"7" * 5000), "a"), (b'{"\\u0069d":1,"result":2}', ""), (b'{"id":1,"result":2}', None))]
     records, wanted = [session(1)], []
