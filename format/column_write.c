@@ -219,8 +219,11 @@ static void write_table(struct tape_column_writer *writer, struct tape_growing *
     if (tokens == 0)
         return;
     tape_tans_normalise(histogram->counts, tokens, histogram->total, log, counts);
-    for (uint32_t token = 0; token < tokens; token++)
-        tape_growing_put_varint(pool, counts[token]);
+    uint8_t *to = tape_growing_reserve(pool, tokens * 2); /* no count needs more */
+    for (uint32_t token = 0; to != NULL && token < tokens; token++)
+        to += tape_bytes_put_varint(to, counts[token]);
+    if (to != NULL)
+        pool->length = (size_t)(to - pool->bytes);
     tape_tans_build_writer(&writer->tables[which], counts, tokens, log);
 }
 
