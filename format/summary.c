@@ -262,6 +262,8 @@ tape_summariser_counts(const struct tape_summariser *summariser, size_t *length)
     size_t used = 0;
     uint32_t room = own->slots_used ? own->slots_used : 1; /* none is a count, too */
     *length = 0;
+    if (own->names_left_out)
+        return NULL;
     if (own->counts_room < room) {
         void *grown = realloc(own->counts, room * sizeof *own->counts);
         if (!grown)
@@ -338,6 +340,7 @@ static void begin_summary(struct tape_summariser *summariser)
     summariser->base_ordinal = summariser->next_ordinal;
     summariser->records = 0;
     summariser->messages = summariser->payload_bytes = 0;
+    summariser->names_left_out = 0;
 }
 
 struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,

@@ -128,6 +128,7 @@ struct tape_summariser {
     uint32_t records, events;
     uint32_t session, last_connection, closed_floor;
     uint8_t session_open, short_of_memory;
+    uint8_t names_left_out; /* the open summary has messages under another name than theirs */
 
     /* damage told since the last record: where the rows were before it */
     struct {

@@ -153,8 +153,10 @@ static int64_t find_clean(struct tape_summariser *summariser, uint16_t venue, co
     if (place >= 0 || !make)
         return place;
     /* the last place is kept for the empty name, which all others then share */
-    if (summariser->streams_used >= TAPE_SUMMARY_STREAMS_MAX - 1 && (bytes > 0 || venue > 0))
+    if (summariser->streams_used >= TAPE_SUMMARY_STREAMS_MAX - 1 && (bytes > 0 || venue > 0)) {
+        summariser->names_left_out = 1;
         return find_clean(summariser, 0, "", 0, 1);
+    }
     struct tape_summary_stream *stream =
         tape_summary_stream_restore(summariser, venue, name, bytes);
     if (!stream)

@@ -737,7 +737,7 @@ static void test_hostile_names(void **state)
     assert_string_equal(ask("SELECT sum(messages), count(*) FROM v_coverage"), "6|5");
 }
 
-/* Past the limit all new names count under the empty one. */
+/* Past the limit all new names count under the empty one, and nothing that a reader could go by. */
 static void test_too_many_names(void **state)
 {
     (void)state;
@@ -762,6 +762,14 @@ static void test_too_many_names(void **state)
     const struct tape_summary_stream *last = &summariser->streams[TAPE_SUMMARY_STREAMS_MAX - 1];
     assert_string_equal(last->name, "");
     assert_int_equal(last->messages, 1001);
+    size_t length;
+    assert_null(tape_summariser_counts(summariser, &length));
+    tape_summary_free(summarise(summariser, NULL, 0));
+    record.ordinal++;
+    memset(frame + 2 + strlen("{\"stream\":\""), '0', 12);
+    assert_int_equal(tape_summariser_add(summariser, &record, NULL, &error), 0);
+    assert_non_null(tape_summariser_counts(summariser, &length));
+    assert_int_equal(length, 1);
     tape_summariser_free(summariser);
     story_free(&story);
 }
