@@ -218,7 +218,10 @@ def two_recorders(scratch):
             expect(len(wanted) > 10, "%s: only %d messages" % (stream, len(wanted)))
             missing, twice = len(set(wanted) - set(came)), len(came) - len(set(came))
             expect_equal((missing, twice), (0, 0), "%s: missing and duplicate" % stream)
-            expect(came == wanted, "%s: the messages that came are not in order" % stream)
+            # A recorder that comes back may be ahead of one that lags: only each by itself is in order.
+            for archive in (0, 1):
+                own = [m.payload for m in merged.data() if m.archive == archive and stream_name(m.payload) == stream]
+                expect(own == sorted(own, key=sequence_of), "%s: what came of archive %d is not in order" % (stream, archive))
         wanted, rows = second_opinion(pair)
         expect(merged.payloads() == wanted, "what came is not what the second opinion gives")
         check_shares(merged, rows)
