@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 """Several archives read as one. Two recorders of one feed, killed (SIGKILL) at random moments and started
-anew: every message that was sent comes out exactly once, in the order of its stream, and the report of who
+anew: every message that was sent comes out exactly once, in the order of its recorder, and the report of who
 had it first, late or never is what a second, independent count over both archives finds. Two real connections
 to one exchange, captured side by side. Event time order against a sort. A damaged archive beside a whole one,
 one archive twice, different venues, empty ranges, seeks."""
