@@ -42,9 +42,9 @@ struct tape_summary *tape_summariser_take(struct tape_summariser *summariser,
                                           const struct tape_block_header *header, uint64_t offset);
 
 /* tape_summariser_counts(summariser, length): of the open summary, for tape_segment_append;
- * borrowed until the next add or take. NULL: not counted, for memory is short or there are more
- * streams than names are kept of: a reader must not pass over a block whose streams it is not told.
- */
+ * borrowed until the next add or take. NULL: not counted, for memory is short, there are more
+ * streams than names are kept of, or a name is not kept as it came: a reader must not pass over a
+ * block whose streams it is not told. */
 const struct tape_segment_stream_count *
 tape_summariser_counts(const struct tape_summariser *summariser, size_t *length);
 

@@ -176,6 +176,8 @@ int64_t tape_summary_stream_find(struct tape_summariser *summariser, uint16_t ve
             return place;
     }
     size_t kept = tape_summary_clean(cleaned, sizeof cleaned, name, bytes);
+    if (make && (kept > bytes || memcmp(cleaned, name, kept) != 0))
+        summariser->names_left_out = 1;
     return find_clean(summariser, venue, cleaned, kept, make);
 }
 

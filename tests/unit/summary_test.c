@@ -774,6 +774,32 @@ static void test_too_many_names(void **state)
     story_free(&story);
 }
 
+/* A name that is kept in other words is none that a reader could ask for. */
+static void test_odd_name_is_not_counted(void **state)
+{
+    (void)state;
+    static const char *const frames[] = {"\x81\x0e{\"stream\":\"a\"}",
+                                         "\x81\x10{\"stream\":\"a\xc2\x9b\"}"};
+    struct story story = begin();
+    struct tape_summariser *summariser = tape_summariser_new(&error);
+    struct tape_record record = story.records[1];
+    size_t length;
+    for (size_t i = 0; i < story.used; i++)
+        tape_summariser_add(summariser, &story.records[i], NULL, &error);
+    record.kind = TAPE_RECORD_FRAME_IN;
+    for (int i = 0; i < 4; i++) {
+        tape_summary_free(summarise(summariser, NULL, 0));
+        record.ordinal++;
+        record.data = (const uint8_t *)frames[i % 2];
+        record.bytes = (uint32_t)strlen(frames[i % 2]);
+        tape_summariser_add(summariser, &record, NULL, &error);
+        assert_int_equal(tape_summariser_counts(summariser, &length) != NULL, i % 2 == 0);
+        assert_int_equal(length, i % 2 == 0);
+    }
+    tape_summariser_free(summariser);
+    story_free(&story);
+}
+
 static void test_many_connections(void **state)
 {
     (void)state;
@@ -883,6 +909,7 @@ int main(void)
         WITH_ARCHIVE(test_snapshot),
         WITH_ARCHIVE(test_hostile_names),
         cmocka_unit_test(test_too_many_names),
+        cmocka_unit_test(test_odd_name_is_not_counted),
         WITH_ARCHIVE(test_many_connections),
         WITH_ARCHIVE(test_garbled_events),
         WITH_ARCHIVE(test_moved_block),
