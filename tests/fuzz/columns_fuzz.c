@@ -9,7 +9,6 @@
 #include "tests/unit/compare_columns.h"
 #include "tests/unit/make_columns.h"
 
-static struct compare compare;
 static volatile uint64_t sum;
 
 /* Every value of columns whose texts nobody could open. */
@@ -43,45 +42,52 @@ static void touch(struct tape_columns *columns)
     }
 }
 
-static int opens(struct made_packed *made, struct tape_error *error)
+static int opens(struct compare *compare, struct made_packed *made, struct tape_error *error)
 {
     struct tape_block_header *header = &made->header;
     unsigned long long bytes;
     header->payload_crc32c = tape_crc32c_update(0, made->payload.bytes, header->stored_bytes);
-    int status = tape_block_open(compare.reader, header, made->payload.bytes, error);
+    int status = tape_block_open(compare->reader, header, made->payload.bytes, error);
     /* A change changes the length: with the right one there is more to see. */
     if (status == TAPE_CORRUPT && sscanf(error->text, "the records are %llu", &bytes) == 1 &&
         bytes < TAPE_BLOCK_RAW_MAX_BYTES) {
         header->raw_bytes = (uint32_t)bytes;
-        status = tape_block_open(compare.reader, header, made->payload.bytes, error);
+        status = tape_block_open(compare->reader, header, made->payload.bytes, error);
     }
     return status == 0;
 }
 
+static int look(struct compare *compare, struct made_packed *made)
+{
+    struct tape_error error;
+    if (opens(compare, made, &error))
+        return compare_block(compare, &made->header, made->payload.bytes);
+    if (tape_columns_open(compare->columns, &made->header, made->payload.bytes, &error) == 0)
+        touch(compare->columns);
+    return 1;
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static uint64_t ordinal;
     struct chooser chooser = {.bytes = data + 1, .left = size - 1};
     struct made_packed made = {0};
-    struct tape_error error;
-    if (compare.columns == NULL && !compare_begin(&compare))
-        abort();
+    /* For each input anew: a message that the last one left open would be cut by this one's rows,
+     * which are believed to be whole messages. */
+    struct compare compare = {0};
     if (size < 2)
         return 0;
-    made_cut_block(&made, &chooser, ordinal);
+    if (!compare_begin(&compare))
+        abort();
+    made_cut_block(&made, &chooser, 0);
     for (unsigned i = 0; i < data[0] % 4u; i++) {
         size_t at = (choose(&chooser, 256) << 8 | choose(&chooser, 256)) % made.payload.length;
         made.payload.bytes[at] = (uint8_t)choose(&chooser, 256);
     }
-    if (opens(&made, &error)) {
-        if (!compare_block(&compare, &made.header, made.payload.bytes)) {
-            fprintf(stderr, "%s\n", compare.text);
-            abort();
-        }
-    } else if (tape_columns_open(compare.columns, &made.header, made.payload.bytes, &error) == 0) {
-        touch(compare.columns);
+    if (!look(&compare, &made)) {
+        fprintf(stderr, "%s\n", compare.text);
+        abort();
     }
-    ordinal += made.header.records;
     made_packed_free(&made);
+    compare_end(&compare);
     return 0;
 }
