@@ -12,6 +12,7 @@
  * what was there, and the CPU of the thread for each pass.
  */
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -370,6 +371,9 @@ static void run_text(const char *path, int passes, char *stream, int touch)
 int main(int argc, char **argv)
 {
     const char *command = argc > 3 ? argv[1] : "";
+    /* Memory that was freed stays, as in tape-record. */
+    mallopt(M_TRIM_THRESHOLD, 64 << 20);
+    mallopt(M_MMAP_THRESHOLD, 32 << 20);
     int level = argc > 3 && strcmp(argv[2], "cold") == 0 ? TAPE_PACK_COLD : TAPE_PACK_WARM;
     if (strcmp(command, "pack") == 0 && argc == 5)
         run_pack(argv[3], level, (int)strtol(argv[4], NULL, 10), 0);
