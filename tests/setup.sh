@@ -6,7 +6,7 @@
 set -eu
 
 run="gcc libc6-dev make pkg-config libssl-dev libzstd-dev libsqlite3-dev libcjson-dev
-     python3 python3-websockets openssl sqlite3 zstd gzip ca-certificates"
+     python3 python3-websockets openssl sqlite3 zstd gzip curl ca-certificates"
 check="$run chromium nodejs node-ws g++ clang-14 clang-format-14 libclang-rt-14-dev libcmocka-dev valgrind mandoc
        binutils git zlib1g-dev" # which `pkg-config --static sqlite3` names
 bench="$run g++ valgrind libboost-dev libboost-system-dev libwslay-dev"
