@@ -405,7 +405,7 @@ def writing(bench, lines, hot, cold_cpu):
         for name, command in LINE_PEERS:
             told.setdefault(name, []).append(run_to(command + [lines]))
         told.setdefault("pack in memory, verified", []).extend(
-            ns / 1e9 for ns in in_memory("pack", "warm", hot, 3)["cpu_ns"][1:])
+            ns / 1e9 for ns in in_memory("pack", "warm", hot, 6)["cpu_ns"][1:])
         told.setdefault("tape-record --pack, all of it", []).append(packed_copy(hot, bench.scratch / "again"))
     told["tape-record --pack --level=cold"] = [cold_cpu]
     return told
