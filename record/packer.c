@@ -26,11 +26,11 @@ enum { IOPRIO_OF_PROCESS = 1, IOPRIO_IDLE = 3 << 13 };
 #define INDEX_LAGS_MAX_NS 10000000000ll
 #define NO_ROOM_NS        60000000000ll /* before a full disk is looked at again */
 #define REST_AFTER_NS     1000000ll
-#define REST_MAX_NS       50000000ll
+#define REST_MAX_NS       100000000ll
 
 /* For each ns of work so many of rest: where the kernel switches threads only between calls, every
  * call of the worker's delays what capture has to do on that core. */
-enum { REST_FACTOR_MAX = 4 };
+enum { REST_FACTOR_MAX = 9 };
 
 /*
  * Two threads: this one looks, waits and tells the index; a worker, one for each segment, reads and
