@@ -184,6 +184,7 @@ static int describe_main(struct tape_serve *serve, struct tape_error *error)
         .digest = options->digest,
         .notices = serve->notices,
         .streams = &serve->streams,
+        .asked = &serve->asked,
         .server = serve->server,
     };
     return tape_serve_resolve(serve, options->from.given ? &options->from.time : NULL,
@@ -289,6 +290,7 @@ static void close_serve(struct tape_serve *serve)
         close(serve->receipt_fd);
     tape_faults_free(serve->faults);
     tape_session_streams_free(&serve->streams);
+    tape_session_asked_free(&serve->asked);
     tape_venue_free(serve->venue);
 }
 

@@ -22,9 +22,10 @@ static void ask_venue(struct tape_index *index, char *to, size_t room)
     sqlite3_finalize(statement);
 }
 
-static int read_index(struct tape_serve *serve, const char *path, char *to, size_t room,
+static int read_index(struct tape_serve *serve, int number, char *to, size_t room,
                       struct tape_error *error)
 {
+    const char *path = serve->options->archives[number];
     struct tape_catalog catalog;
     struct tape_archive *archive = tape_archive_open(path, error);
     if (!archive)
@@ -34,6 +35,7 @@ static int read_index(struct tape_serve *serve, const char *path, char *to, size
         if (!serve->venue && !*to)
             ask_venue(catalog.index, to, room);
         tape_session_streams_add(&serve->streams, catalog.index);
+        tape_session_asked_add(&serve->asked, (uint16_t)number, catalog.index);
         tape_catalog_close(&catalog);
     }
     tape_archive_close(archive);
@@ -50,7 +52,7 @@ int tape_serve_load_venue(struct tape_serve *serve, struct tape_error *error)
             return error->status;
     }
     for (int i = 0; i < options->archives_count; i++) {
-        int status = read_index(serve, options->archives[i], name, sizeof name, error);
+        int status = read_index(serve, i, name, sizeof name, error);
         if (status < 0 && !serve->venue && !*name)
             return status;
         serve->streams.unknown |= status < 0;

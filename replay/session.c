@@ -49,6 +49,8 @@ struct tape_session *tape_session_open(const struct tape_session_options *option
         session->views = tape_session_views_new();
         session->stepping = -1;
     }
+    if (session && session->views)
+        tape_session_views_name_by(session->views, options->asked);
     if (!session || !session->name || !session->views)
         tape_error_set(error, TAPE_FAILED, "no memory for a session");
     else if (tape_session_prepare(session, 0, error) == 0)

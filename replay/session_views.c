@@ -45,6 +45,7 @@ struct tape_session_views {
     struct tape_session_view **all;
     size_t all_count, all_room;
     struct tape_session_view *dirty;
+    const struct tape_session_asked *asked; /* NULL: not known */
 };
 
 static uint64_t hash_of(const char *name, size_t bytes)
@@ -74,6 +75,12 @@ struct tape_session_views *tape_session_views_new(void)
     }
     views->buckets_count = FIRST_BUCKETS;
     return views;
+}
+
+void tape_session_views_name_by(struct tape_session_views *views,
+                                const struct tape_session_asked *asked)
+{
+    views->asked = asked;
 }
 
 void tape_session_views_free(struct tape_session_views *views)
@@ -431,16 +438,19 @@ struct named {
     int wrapped;
 };
 
-static int find_name(const struct tape_message *message, struct named *named)
+static int find_name(const struct tape_session_views *views, const struct tape_message *message,
+                     struct named *named)
 {
     named->name = message->stream;
     named->wrapped = message->kind != TAPE_FEED_STATE && message->stream.bytes > 0;
-    if (message->stream.bytes > 0)
+    if (message->stream.bytes > 0 ||
+        (views->asked && tape_session_asked_only(views->asked, message, &named->name)))
         return 1;
     named->name.data = named->made;
     named->name.bytes =
         tape_exchange_derive(message->payload.data, message->payload.bytes, named->made);
-    return named->name.bytes > 0;
+    return named->name.bytes > 0 ||
+           (views->asked && tape_session_asked_like(views->asked, message, &named->name));
 }
 
 static struct stream *find_escaped(const struct tape_session_views *views, struct tape_slice name)
@@ -481,7 +491,7 @@ int tape_session_views_put(struct tape_session_views *views, const struct tape_m
     struct named named;
     struct form form = {{NULL, 0}, {NULL, 0}, message->opcode ? message->opcode : TAPE_WS_TEXT};
     *delivery = (struct tape_session_delivery){0, 0};
-    if (!find_name(message, &named))
+    if (!find_name(views, message, &named))
         return 0;
     struct stream *stream = find_stream(views, named.name.data, named.name.bytes);
     if (!stream && !(stream = find_escaped(views, named.name)))
@@ -492,7 +502,8 @@ int tape_session_views_put(struct tape_session_views *views, const struct tape_m
     for (size_t i = 0; i < stream->views_count; i++) {
         struct tape_session_view *view = stream->views[i];
         size_t bytes = message->frame.bytes;
-        if (made && !view->state)
+        int wraps = view->combined && !named.wrapped;
+        if ((made && !view->state) || (wraps && form.opcode != TAPE_WS_TEXT))
             continue;
         if (!made && view->combined == named.wrapped && bytes > 0) {
             bytes = put_as_recorded(views, view, message->frame) ? bytes : 0;

@@ -10,6 +10,7 @@
 #include "format/feed.h"
 #include "replay/exchange.h"
 #include "replay/server.h"
+#include "replay/session_asked.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,6 +26,12 @@ enum {
 
 struct tape_session_views *tape_session_views_new(void);
 void tape_session_views_free(struct tape_session_views *views); /* after all members left */
+
+/* tape_session_views_name_by(views, asked): from now on messages without a wrapper are also named
+ * by what their connections had asked for. asked must outlive views; NULL: by their content only.
+ */
+void tape_session_views_name_by(struct tape_session_views *views,
+                                const struct tape_session_asked *asked);
 
 /* tape_session_views_join(views, client, state, peer, error): the view of those who are sent what
  * ${client} has subscribed to, in its form; state: with the made messages of kind STATE. The peer
@@ -46,8 +53,9 @@ struct tape_session_delivery {
 /* tape_session_views_put(views, message, delivery, error): appends the message for every view that
  * wants it: its frames as they were recorded where the form is the same, else one new frame with
  * the wrapper taken off or put around the very bytes of its data. A message of DATA without a
- * wrapper belongs to the stream that its content tells (tape_exchange_derive). 1; 0 when no stream
- * can be told; TAPE_FAILED: memory. */
+ * wrapper belongs to the stream that its connection had asked for, where it was one only, or that
+ * its content tells (tape_exchange_derive), or both together; a binary one is never put into a
+ * wrapper. 1; 0 when no stream can be told; TAPE_FAILED: memory. */
 int tape_session_views_put(struct tape_session_views *views, const struct tape_message *message,
                            struct tape_session_delivery *delivery, struct tape_error *error);
 

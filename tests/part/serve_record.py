@@ -34,7 +34,9 @@ def make_archive(scratch):
 def record(scratch, server, name, streams, wanted, *words):
     """A second archive, up to so many data frames."""
     archive = scratch / name
-    with rig.Recorder(scratch, "--url", server.url, *words, archive, *streams) as recorder:
+    if "--url" not in words:
+        words = ("--url", server.url, *words)
+    with rig.Recorder(scratch, *words, archive, *streams) as recorder:
         server.wait_state(lambda state: state["phase"] == "ended", "the end of the replay")
         recorder.wait_until(lambda: sum(map(len, served.data_frames(archive).values())) >= wanted
                             if (archive / "segments").is_dir() else False, "%d frames in %s" % (wanted, name))
@@ -80,6 +82,23 @@ def over_tls(scratch, archive):
     with served.Server("--speed", "max", "--clients", 2, "--at-end", "hold", archive, tls=scratch) as server:
         again = record(scratch, server, "tls", STREAMS, wanted, "--ca", scratch / "ca.pem")
     compare(archive, again, "wss")
+
+
+def without_wrappers(scratch, archive):
+    """On /ws what the connection had asked for names its streams: one in the URL, or several of which only one is of
+    a symbol and kind."""
+    lines = rig.play(archive).splitlines()
+    for path, streams, asked in (("/public/ws/btcusdt@depth@100ms", (), ("depth@100ms",)),
+                                 ("/market/ws", ("btcusdt@aggTrade", "btcusdt@markPrice@1s"),
+                                  ("aggTrade", "markPrice@1s"))):
+        names = [b'{"stream":"btcusdt@%s"' % name.encode() for name in asked]
+        wanted = sum(line.startswith(tuple(names)) for line in lines) + (1 if streams else 0)
+        expect(wanted > 10, "messages of %s: %d" % (asked, wanted))
+        made = [archive]
+        for again in ("raw-%s" % asked[0], "raw-again-%s" % asked[0]):
+            with served.Server("--speed", "max", "--at-end", "hold", made[-1]) as server:
+                made.append(record(scratch, server, again, streams, wanted, "--url", server.url + path))
+        compare(made[1], made[2], "without wrappers, %s" % path)
 
 
 # ---- frames that few venues send ----
@@ -166,6 +185,7 @@ def main(scratch):
     both_routes(scratch, archive)
     over_tls(scratch, archive)
     silent_streams(scratch, archive)
+    without_wrappers(scratch, archive)
     odd_frames(scratch)
 
 
