@@ -539,21 +539,6 @@ static struct tape_slice list_at(const struct reader *reader, int place)
     return list;
 }
 
-/* Member by member: gcc makes a memset of this size a "rep stos", which costs as much as decoding a
- * quarter of a message. */
-static inline void clear(struct tape_tick *tick)
-{
-    const struct tape_slice no_slice = {NULL, 0};
-    const struct tape_decimal no_decimal = {{NULL, 0}, 0, 0, 0};
-    tick->kind = TAPE_TICK_OTHER;
-    tick->stream = tick->symbol = tick->event = tick->bids = tick->asks = no_slice;
-    tick->price = tick->quantity = no_decimal;
-    tick->bid = tick->bid_quantity = tick->ask = tick->ask_quantity = no_decimal;
-    tick->event_ns = tick->transaction_ns = TAPE_TICK_NONE;
-    tick->id = tick->first_id = tick->last_id = tick->previous_id = TAPE_TICK_NONE;
-    tick->buyer_is_maker = -1;
-}
-
 static void fill_trade(const struct reader *reader, struct tape_tick *tick, int mode)
 {
     int aggregate = tick->kind == TAPE_TICK_AGG_TRADE;
@@ -692,7 +677,7 @@ static inline __attribute__((always_inline)) int read_payload(const char *payloa
                                                               struct tape_tick *tick, int mode)
 {
     struct reader reader;
-    clear(tick);
+    tape_tick_clear(tick);
     if (bytes == 0)
         return 0;
     begin_reading(&reader, payload, payload + bytes);

@@ -340,32 +340,6 @@ INLINE int read_member(struct text *text, struct tape_tick *tick)
     return pass_value(text);
 }
 
-/* Each on its own: of a chain of assignments gcc reads back what it has just written. */
-INLINE void clear(struct tape_tick *tick)
-{
-    const struct tape_slice no_slice = {NULL, 0};
-    const struct tape_decimal no_decimal = {{NULL, 0}, 0, 0, 0};
-    tick->kind = TAPE_TICK_OTHER;
-    tick->stream = no_slice;
-    tick->symbol = no_slice;
-    tick->event = no_slice;
-    tick->event_ns = TAPE_TICK_NONE;
-    tick->transaction_ns = TAPE_TICK_NONE;
-    tick->id = TAPE_TICK_NONE;
-    tick->first_id = TAPE_TICK_NONE;
-    tick->last_id = TAPE_TICK_NONE;
-    tick->previous_id = TAPE_TICK_NONE;
-    tick->buyer_is_maker = -1;
-    tick->price = no_decimal;
-    tick->quantity = no_decimal;
-    tick->bid = no_decimal;
-    tick->bid_quantity = no_decimal;
-    tick->ask = no_decimal;
-    tick->ask_quantity = no_decimal;
-    tick->bids = no_slice;
-    tick->asks = no_slice;
-}
-
 /* 1 when the fields are those of one kind. */
 INLINE int settle_kind(uint32_t seen, struct tape_tick *tick)
 {
@@ -392,7 +366,7 @@ const char *tape_tick_plain(const char *begin, const char *at, const char *end,
     struct text text = {begin, at, end, 0};
     if (end - begin < 16)
         return NULL;
-    clear(tick);
+    tape_tick_clear(tick);
     for (;; text.at++) {
         if (!read_member(&text, tick) || text.at == end)
             return NULL;

@@ -106,13 +106,20 @@ void tape_session_asked_free(struct tape_session_asked *asked)
 
 /* ---- telling ---- */
 
-/* How many names the message's connection has, from *first on. */
-static size_t find(const struct tape_session_asked *asked, const struct tape_message *message,
-                   const struct tape_session_asked_name **first)
+/* 1 when names[at] is of the message's connection. */
+static int is_of(const struct tape_session_asked *asked, size_t at,
+                 const struct tape_message *message)
+{
+    return at < asked->count && asked->names[at].archive == message->archive &&
+           asked->names[at].connection == message->connection;
+}
+
+/* Where the names of the message's connection start; count when it has none. */
+static size_t find_first(const struct tape_session_asked *asked, const struct tape_message *message)
 {
     char none[] = "";
     struct tape_session_asked_name key = {none, message->connection, message->archive};
-    size_t low = 0, high = asked->unknown ? 0 : asked->count, count = 0;
+    size_t low = 0, high = asked->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         if (by_place(&asked->names[middle], &key) < 0)
@@ -120,20 +127,21 @@ static size_t find(const struct tape_session_asked *asked, const struct tape_mes
         else
             high = middle;
     }
-    *first = asked->names + low;
-    while (!asked->unknown && low + count < asked->count &&
-           (*first)[count].archive == key.archive && (*first)[count].connection == key.connection)
-        count++;
-    return count;
+    return !asked->unknown && is_of(asked, low, message) ? low : asked->count;
+}
+
+static struct tape_slice name_at(const struct tape_session_asked *asked, size_t at)
+{
+    return (struct tape_slice){asked->names[at].name, strlen(asked->names[at].name)};
 }
 
 int tape_session_asked_only(const struct tape_session_asked *asked,
                             const struct tape_message *message, struct tape_slice *name)
 {
-    const struct tape_session_asked_name *first;
-    if (find(asked, message, &first) != 1)
+    size_t first = find_first(asked, message);
+    if (first == asked->count || is_of(asked, first + 1, message))
         return 0;
-    *name = (struct tape_slice){first->name, strlen(first->name)};
+    *name = name_at(asked, first);
     return 1;
 }
 
@@ -146,23 +154,23 @@ static int is_like(const char *name, struct tape_slice symbol, const char *chann
 int tape_session_asked_like(const struct tape_session_asked *asked,
                             const struct tape_message *message, struct tape_slice *name)
 {
-    const struct tape_session_asked_name *first, *found = NULL;
     struct tape_tick tick;
-    size_t count = find(asked, message, &first);
-    if (count == 0 || tape_tick_scan(message->payload.data, message->payload.bytes, &tick) != 1 ||
+    size_t at = find_first(asked, message), found = asked->count;
+    if (at == asked->count ||
+        tape_tick_scan(message->payload.data, message->payload.bytes, &tick) != 1 ||
         tick.symbol.bytes == 0 ||
         (tick.kind != TAPE_TICK_DEPTH && tick.kind != TAPE_TICK_MARK_PRICE))
         return 0;
-    for (size_t i = 0; i < count; i++) {
-        if (!is_like(first[i].name, tick.symbol,
+    for (; is_of(asked, at, message); at++) {
+        if (!is_like(asked->names[at].name, tick.symbol,
                      tick.kind == TAPE_TICK_DEPTH ? "@depth" : "@markPrice"))
             continue;
-        if (found)
+        if (found != asked->count)
             return 0;
-        found = &first[i];
+        found = at;
     }
-    if (!found)
+    if (found == asked->count)
         return 0;
-    *name = (struct tape_slice){found->name, strlen(found->name)};
+    *name = name_at(asked, found);
     return 1;
 }

@@ -6,40 +6,10 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 
-#include "format/archive.h"
-#include "tests/unit/make_records.h"
-
-static char directory[256];
-static struct tape_archive *archive;
-static struct tape_error error;
-
-static int set_up(void **state)
-{
-    char path[300];
-    (void)state;
-    close(made_directory(directory));
-    snprintf(path, sizeof path, "%s/a", directory);
-    archive = tape_archive_create(path, &error);
-    return archive ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    tape_archive_close(archive);
-    remove_tree(directory);
-    return 0;
-}
-
-static void run(struct tape_index *index, const char *sql)
-{
-    assert_int_equal(sqlite3_exec(tape_index_handle(index), sql, NULL, NULL, NULL), SQLITE_OK);
-}
+#include "tests/unit/index_rows.h"
 
 static void connect_to(struct tape_index *index, int connection, const char *url)
 {
@@ -48,22 +18,18 @@ static void connect_to(struct tape_index *index, int connection, const char *url
              "INSERT INTO connection(connection_id, day, first_ns, first_ordinal, url, records, "
              "messages, bytes) VALUES(%d, 20261122, 0, 0, '%s', 0, 0, 0)",
              connection, url);
-    run(index, sql);
+    run_sql(index, sql);
 }
 
 static void ask_for(struct tape_index *index, int connection, const char *name)
 {
     char sql[512];
-    snprintf(sql, sizeof sql,
-             "INSERT INTO stream(venue, name, symbol, channel, sequence_rule, loss_detectable, "
-             "messages, bytes, duplicates, breaks) VALUES('%d', '%s', '', '', '', 0, 0, 0, 0, 0)",
-             connection, name);
-    run(index, sql);
+    add_stream(index, connection, name, (int)strlen(name));
     snprintf(sql, sizeof sql,
              "INSERT INTO subscription(connection_id, stream_id, day, status) "
              "VALUES(%d, last_insert_rowid(), 20261122, 'live')",
              connection);
-    run(index, sql);
+    run_sql(index, sql);
 }
 
 static struct tape_message message_of(int from, uint32_t connection, const char *payload)
@@ -167,8 +133,9 @@ static void one_of_a_symbol_and_kind_is_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(one_stream_names_all, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(one_of_a_symbol_and_kind_is_told, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(one_stream_names_all, open_archive, remove_archive),
+        cmocka_unit_test_setup_teardown(one_of_a_symbol_and_kind_is_told, open_archive,
+                                        remove_archive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -7,35 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <cmocka.h>
-#include <sqlite3.h>
 
-#include "format/archive.h"
-#include "tests/unit/make_records.h"
-
-static char directory[256];
-static struct tape_archive *archive;
-static struct tape_error error;
-
-static int set_up(void **state)
-{
-    char path[300];
-    (void)state;
-    close(made_directory(directory));
-    snprintf(path, sizeof path, "%s/a", directory);
-    archive = tape_archive_create(path, &error);
-    return archive ? 0 : -1;
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    tape_archive_close(archive);
-    remove_tree(directory);
-    return 0;
-}
+#include "tests/unit/index_rows.h"
 
 /* An archive with these streams: names with spaces between. */
 static void add(struct tape_session_streams *streams, const char *names)
@@ -43,14 +18,8 @@ static void add(struct tape_session_streams *streams, const char *names)
     struct tape_index *index = tape_index_open_memory(archive, &error);
     assert_non_null(index);
     while (*names) {
-        char sql[256];
         int bytes = (int)strcspn(names, " ");
-        snprintf(sql, sizeof sql,
-                 "INSERT INTO stream(venue, name, symbol, channel, sequence_rule, loss_detectable, "
-                 "messages, bytes, duplicates, breaks) VALUES('', '%.*s', '', '', '', 0, 0, 0, 0, "
-                 "0)",
-                 bytes, names);
-        assert_int_equal(sqlite3_exec(tape_index_handle(index), sql, NULL, NULL, NULL), SQLITE_OK);
+        add_stream(index, 0, names, bytes);
         names += bytes + (names[bytes] == ' ');
     }
     tape_session_streams_add(streams, index);
@@ -112,7 +81,7 @@ static void test_names(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_names, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_names, open_archive, remove_archive),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
