@@ -87,6 +87,11 @@ def another_archives_segment(rig_):
         expect_equal((place / name).read_bytes(), theirs, "%s is as it was" % name)
 
 
+def second_segment(path):
+    first = segment_of(path)
+    return first.with_name(first.name.replace("-000001.", "-000002."))
+
+
 def no_segments_at_all(rig_):
     """Empty, text, a directory, links, a FIFO, a socket's place, under a segment's name."""
     def directory(place):
@@ -105,7 +110,7 @@ def no_segments_at_all(rig_):
               (lambda place: place.write_bytes(rig_.original.data[:64]), 3)]
     for number, (make, code) in enumerate(makers):
         path = rig_.copy()
-        make(segment_of(path).parent / "20261122T000000Z-000002.hot")
+        make(second_segment(path))
         rig_.still_gives(path, "strange file %d" % number, code)
         rig_.still_records(path, "strange file %d" % number)
     expect_equal(segment_of(rig_.original.path).read_bytes(), rig_.original.data, "what a link points to")
