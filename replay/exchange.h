@@ -8,6 +8,7 @@
 
 #include "format/error.h"
 #include "format/growing.h"
+#include "format/tick.h"
 #include "format/venue.h"
 #include "replay/timespec.h"
 
@@ -81,9 +82,10 @@ int tape_exchange_routed(const struct tape_exchange *exchange, const char *root,
 size_t tape_exchange_root(const struct tape_exchange *exchange, const char *name, size_t bytes,
                           const char **root);
 
-/* tape_exchange_derive(payload, bytes, to): the stream that a message without a wrapper is of, by
- * its symbol and kind; the bytes of its name, 0 where several streams look alike. */
-size_t tape_exchange_derive(const char *payload, size_t bytes,
+/* tape_exchange_derive(tick, payload, to): the stream that a message without a wrapper is of, by
+ * its symbol and kind; tick: of tape_tick_scan of its payload. The bytes of its name, 0 where
+ * several streams look alike. */
+size_t tape_exchange_derive(const struct tape_tick *tick, struct tape_slice payload,
                             char to[TAPE_EXCHANGE_NAME_MAX_BYTES]);
 
 /* What of a URL is ours, not the venue's. TAPE_EXCHANGE_WISH(name, words) */

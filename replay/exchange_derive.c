@@ -1,7 +1,6 @@
 /* Which stream a message without a wrapper is of, where its content tells. */
 #include <string.h>
 
-#include "format/tick.h"
 #include "replay/exchange.h"
 
 /* What follows the symbol; NULL: several streams look alike (depth and markPrice come at several
@@ -26,12 +25,12 @@ static const char *channel_of(const struct tape_tick *tick)
 }
 
 /* "1m" of a kline's "i":"1m". */
-static struct tape_slice interval_of(const char *payload, size_t bytes)
+static struct tape_slice interval_of(struct tape_slice payload)
 {
     static const char key[] = "\"i\":\"";
     struct tape_slice interval = {"", 0};
-    const char *at = memmem(payload, bytes, key, sizeof key - 1);
-    const char *end = payload + bytes;
+    const char *at = memmem(payload.data, payload.bytes, key, sizeof key - 1);
+    const char *end = payload.data + payload.bytes;
     if (!at)
         return interval;
     at += sizeof key - 1;
@@ -41,24 +40,21 @@ static struct tape_slice interval_of(const char *payload, size_t bytes)
     return interval;
 }
 
-size_t tape_exchange_derive(const char *payload, size_t bytes,
+size_t tape_exchange_derive(const struct tape_tick *tick, struct tape_slice payload,
                             char to[TAPE_EXCHANGE_NAME_MAX_BYTES])
 {
-    struct tape_tick tick;
     struct tape_slice interval = {"", 0};
     size_t used = 0;
-    if (tape_tick_scan(payload, bytes, &tick) != 1)
+    const char *channel = channel_of(tick);
+    if (!channel || tick->symbol.bytes == 0)
         return 0;
-    const char *channel = channel_of(&tick);
-    if (!channel || tick.symbol.bytes == 0)
-        return 0;
-    if (tick.kind == TAPE_TICK_KLINE && (interval = interval_of(payload, bytes)).bytes == 0)
+    if (tick->kind == TAPE_TICK_KLINE && (interval = interval_of(payload)).bytes == 0)
         return 0;
     size_t channel_bytes = strlen(channel);
-    if (tick.symbol.bytes > TAPE_EXCHANGE_NAME_MAX_BYTES - channel_bytes - interval.bytes)
+    if (tick->symbol.bytes > TAPE_EXCHANGE_NAME_MAX_BYTES - channel_bytes - interval.bytes)
         return 0;
-    for (; used < tick.symbol.bytes; used++) {
-        char c = tick.symbol.data[used];
+    for (; used < tick->symbol.bytes; used++) {
+        char c = tick->symbol.data[used];
         to[used] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
     }
     memcpy(to + used, channel, channel_bytes);

@@ -290,7 +290,7 @@ static void close_serve(struct tape_serve *serve)
         close(serve->receipt_fd);
     tape_faults_free(serve->faults);
     tape_session_streams_free(&serve->streams);
-    tape_session_asked_free(&serve->asked);
+    tape_source_asked_clear(&serve->asked);
     tape_venue_free(serve->venue);
 }
 

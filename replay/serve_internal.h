@@ -21,7 +21,7 @@ struct tape_serve {
     struct tape_venue *venue;
     struct tape_exchange exchange;
     struct tape_session_streams streams; /* of the archives */
-    struct tape_session_asked asked;     /* in them */
+    struct tape_source_asked asked;      /* in them */
     struct tape_faults *faults;
     struct tape_server *server;
     struct tape_session_options main; /* what the command line makes of a session */

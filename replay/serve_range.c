@@ -35,7 +35,7 @@ static int read_index(struct tape_serve *serve, int number, char *to, size_t roo
         if (!serve->venue && !*to)
             ask_venue(catalog.index, to, room);
         tape_session_streams_add(&serve->streams, catalog.index);
-        tape_session_asked_add(&serve->asked, (uint16_t)number, catalog.index);
+        tape_source_asked_read(&serve->asked, (uint16_t)number, catalog.index);
         tape_catalog_close(&catalog);
     }
     tape_archive_close(archive);

@@ -45,7 +45,7 @@ struct tape_session_views {
     struct tape_session_view **all;
     size_t all_count, all_room;
     struct tape_session_view *dirty;
-    const struct tape_session_asked *asked; /* NULL: not known */
+    const struct tape_source_asked *asked; /* NULL: not known */
 };
 
 static uint64_t hash_of(const char *name, size_t bytes)
@@ -78,7 +78,7 @@ struct tape_session_views *tape_session_views_new(void)
 }
 
 void tape_session_views_name_by(struct tape_session_views *views,
-                                const struct tape_session_asked *asked)
+                                const struct tape_source_asked *asked)
 {
     views->asked = asked;
 }
@@ -441,16 +441,18 @@ struct named {
 static int find_name(const struct tape_session_views *views, const struct tape_message *message,
                      struct named *named)
 {
+    struct tape_tick tick;
     named->name = message->stream;
     named->wrapped = message->kind != TAPE_FEED_STATE && message->stream.bytes > 0;
     if (message->stream.bytes > 0 ||
-        (views->asked && tape_session_asked_only(views->asked, message, &named->name)))
+        (views->asked && tape_source_asked_only(views->asked, message, &named->name)))
         return 1;
+    if (tape_tick_scan(message->payload.data, message->payload.bytes, &tick) != 1)
+        return 0;
     named->name.data = named->made;
-    named->name.bytes =
-        tape_exchange_derive(message->payload.data, message->payload.bytes, named->made);
+    named->name.bytes = tape_exchange_derive(&tick, message->payload, named->made);
     return named->name.bytes > 0 ||
-           (views->asked && tape_session_asked_like(views->asked, message, &named->name));
+           (views->asked && tape_source_asked_like(views->asked, message, &tick, &named->name));
 }
 
 static struct stream *find_escaped(const struct tape_session_views *views, struct tape_slice name)

@@ -10,7 +10,7 @@
 #include "format/feed.h"
 #include "replay/exchange.h"
 #include "replay/server.h"
-#include "replay/session_asked.h"
+#include "replay/source_asked.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -31,7 +31,7 @@ void tape_session_views_free(struct tape_session_views *views); /* after all mem
  * by what their connections had asked for. asked must outlive views; NULL: by their content only.
  */
 void tape_session_views_name_by(struct tape_session_views *views,
-                                const struct tape_session_asked *asked);
+                                const struct tape_source_asked *asked);
 
 /* tape_session_views_join(views, client, state, peer, error): the view of those who are sent what
  * ${client} has subscribed to, in its form; state: with the made messages of kind STATE. The peer

@@ -9,10 +9,11 @@
 #include "format/growing.h"
 #include "format/record.h"
 #include "replay/source.h"
+#include "replay/source_asked.h"
 #include "replay/source_books_deferred.h"
 #include "replay/source_books_set.h"
+#include "replay/source_depth.h"
 #include "replay/source_glob.h"
-#include "replay/source_names.h"
 #include "replay/source_snapshots.h"
 
 #define SECOND_NS 1000000000ll
@@ -27,7 +28,7 @@ enum { WINDOWS = sizeof windows_ns / sizeof *windows_ns };
 
 /* A partial depth stream's message has up to twenty levels a side; a snapshot without a name that
  * has no more may be one. */
-enum { PARTIAL_LEVELS_MAX = 20 };
+enum { PARTIAL_LEVELS_MAX = 20, BARE_NAME_BYTES = 128 };
 
 /* What is known of an imported capture. Whole lines are all that it has, so that a snapshot in it
  * has no name: it is told by its symbol, or by there being only one. */
@@ -58,7 +59,7 @@ struct tape_source_books {
     int64_t last_ordinals[TAPE_SOURCE_ARCHIVES_MAX];
     struct capture captures[TAPE_SOURCE_ARCHIVES_MAX];
     struct tape_source_books_set set;
-    struct tape_source_names names;
+    struct tape_source_asked asked;
     struct tape_growing payload;
 };
 
@@ -68,15 +69,6 @@ static int short_of_memory(struct tape_error *error)
 }
 
 /* ---- messages ---- */
-
-/* "<symbol>@depth...", "<symbol>@rpiDepth..." */
-static int is_depth_name(struct tape_slice name)
-{
-    const char *at = name.bytes ? memchr(name.data, '@', name.bytes) : NULL;
-    size_t left = at ? (size_t)(name.data + name.bytes - at) : 0;
-    return (left >= 6 && memcmp(at, "@depth", 6) == 0) ||
-           (left >= 9 && memcmp(at, "@rpiDepth", 9) == 0);
-}
 
 static void apply(struct tape_source_books *books, struct tape_source_books_stream *stream,
                   const struct tape_tick *tick, const struct tape_message *message)
@@ -232,13 +224,30 @@ static int take_unwrapped(struct tape_source_books *books, const struct tape_mes
 {
     struct tape_tick tick;
     struct tape_slice name;
-    int asked = tape_source_names_asked(&books->names, message->archive, message->connection);
-    if (asked == 0 || !tape_source_tick(message, &tick) || !is_depth(&tick))
+    int depths = tape_source_asked_depths(&books->asked, message);
+    if (depths == 0 || !tape_source_tick(message, &tick) || !is_depth(&tick))
         return 0;
-    books->unheard |= asked < 0;
-    if (!tape_source_names_tell(&books->names, message->archive, message->connection, &tick, &name))
+    books->unheard |= depths < 0;
+    if (!tape_source_asked_like(&books->asked, message, &tick, &name))
         return 0;
     return take_update(books, message, &tick, name, error);
+}
+
+/* <symbol>@depth, whatever its speed. The bytes; 0 for what may be a partial book, as with futures.
+ */
+static size_t name_bare_diff(const struct tape_tick *tick, char to[BARE_NAME_BYTES])
+{
+    static const char channel[] = "@depth";
+    size_t bytes = tick->symbol.bytes;
+    if (tick->kind != TAPE_TICK_DEPTH || tick->previous_id != TAPE_TICK_NONE || bytes == 0 ||
+        bytes > BARE_NAME_BYTES - sizeof channel)
+        return 0;
+    for (size_t i = 0; i < bytes; i++) {
+        char c = tick->symbol.data[i];
+        to[i] = c >= 'A' && c <= 'Z' ? (char)(c | 0x20) : c;
+    }
+    memcpy(to + bytes, channel, sizeof channel);
+    return bytes + sizeof channel - 1;
 }
 
 /* A line {"e":"depthUpdate",...} of a capture. */
@@ -246,12 +255,12 @@ static int take_bare_diff(struct tape_source_books *books, const struct tape_mes
                           struct tape_error *error)
 {
     struct tape_tick tick;
-    char text[TAPE_SOURCE_NAMES_BYTES];
+    char text[BARE_NAME_BYTES];
     struct tape_slice name = {text, 0};
     if (!starts_with(message->payload, "{\"e\":\"depthUpdate\"") ||
         !tape_source_tick(message, &tick))
         return 0;
-    name.bytes = tape_source_names_derive(&tick, text);
+    name.bytes = name_bare_diff(&tick, text);
     if (name.bytes == 0)
         return 0;
     note_symbol(books, message->archive, name);
@@ -269,7 +278,7 @@ static int take_data(struct tape_source_books *books, const struct tape_message 
         take_bare_snapshot(books, message);
         return take_bare_diff(books, message, error);
     }
-    if (!is_depth_name(message->stream))
+    if (!tape_source_depth_is_name(message->stream))
         return 0;
     if (imported)
         note_symbol(books, message->archive, message->stream);
@@ -295,7 +304,7 @@ static int take_snapshot(struct tape_source_books *books, const struct tape_mess
     struct tape_slice name = {text, text ? strlen(text) : 0};
     body.bytes -= (size_t)(newline + 1 - body.data);
     body.data = newline + 1;
-    if (is_depth_name(name) && tape_event_number(line, "status", 0) == 200 &&
+    if (tape_source_depth_is_name(name) && tape_event_number(line, "status", 0) == 200 &&
         (!books->stream || tape_source_glob_match(books->stream, name.data, name.bytes)) &&
         tape_tick_decode(body.data, body.bytes, &tick) && tick.kind == TAPE_TICK_DEPTH_SNAPSHOT) {
         struct tape_source_books_stream *stream = add_stream(books, name, 1, error);
@@ -320,7 +329,7 @@ static void take_note(struct tape_source_books *books, const struct tape_message
 static int take_event(struct tape_source_books *books, const struct tape_message *message,
                       struct tape_error *error)
 {
-    if (tape_source_names_hear(&books->names, message) < 0)
+    if (tape_source_asked_hear(&books->asked, message) < 0)
         return short_of_memory(error);
     switch (message->record_kind) {
     case TAPE_RECORD_SNAPSHOT:
@@ -625,7 +634,7 @@ void tape_source_books_free(struct tape_source_books *books)
     close_source(books);
     forget_captures(books);
     tape_source_books_set_free(&books->set);
-    tape_source_names_clear(&books->names);
+    tape_source_asked_clear(&books->asked);
     for (int i = 0; i < books->count; i++)
         free(books->paths[i]);
     free(books->paths);

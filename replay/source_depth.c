@@ -8,6 +8,14 @@
 /* Names this long may be the beginning of longer ones: footers cut them. */
 enum { NAME_MAY_BE_CUT_BYTES = TAPE_SEGMENT_STREAM_NAME_MAX_BYTES - 3 };
 
+int tape_source_depth_is_name(struct tape_slice name)
+{
+    const char *at = name.bytes ? memchr(name.data, '@', name.bytes) : NULL;
+    size_t left = at ? (size_t)(name.data + name.bytes - at) : 0;
+    return (left >= 6 && memcmp(at, "@depth", 6) == 0) ||
+           (left >= 9 && memcmp(at, "@rpiDepth", 9) == 0);
+}
+
 struct look {
     const char *stream;
     int found;
@@ -23,7 +31,7 @@ static void look_at(void *context, const struct tape_segment_stream_count *count
         look->found = 1;
         return;
     }
-    if (!tape_source_glob_match("*@depth*,*@rpiDepth*", count->name, count->name_bytes))
+    if (!tape_source_depth_is_name((struct tape_slice){count->name, count->name_bytes}))
         return;
     look->found =
         !look->stream || tape_source_glob_match(look->stream, count->name, count->name_bytes);

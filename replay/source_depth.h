@@ -1,12 +1,17 @@
-/* Whether an archive has depth streams, without reading its blocks. */
+/* Which streams are depth streams, and whether an archive has any, without reading its blocks. */
 #ifndef TAPE_REPLAY_SOURCE_DEPTH_H
 #define TAPE_REPLAY_SOURCE_DEPTH_H
 
 #include <stdint.h>
 
+#include "format/feed.h"
+
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+/* tape_source_depth_is_name(name): 1 for "<symbol>@depth...", "<symbol>@rpiDepth...". */
+int tape_source_depth_is_name(struct tape_slice name);
 
 /* tape_source_depth_may_be(path, stream, from_ns, to_ns): 0 when the footers tell that no message
  * received in [from_ns, to_ns) is of a depth stream that ${stream} (as in tape_source_options)

@@ -41,7 +41,10 @@ static void check_client(const struct tape_exchange_client *client)
 static void check_derive(const char *text, size_t bytes)
 {
     char name[TAPE_EXCHANGE_NAME_MAX_BYTES];
-    size_t named = tape_exchange_derive(text, bytes, name);
+    struct tape_tick tick;
+    if (tape_tick_scan(text, bytes, &tick) != 1)
+        return;
+    size_t named = tape_exchange_derive(&tick, (struct tape_slice){text, bytes}, name);
     check(named <= sizeof name && (named == 0 || memchr(name, '@', named)));
 }
 
