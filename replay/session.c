@@ -14,10 +14,14 @@ enum { MISSING_MAX = 8, MISSING_ALL_MAX = 1000 }; /* streams that are told, of a
 
 /* ---- a session ---- */
 
-/* What can be sent; all else is as if it were not there. */
+/* What can be sent; all else is as if it were not there. Events come only where the session follows
+ * a recording: of the connections that were there before, the index tells. */
 static int wants(void *context, const struct tape_message *message)
 {
-    (void)context;
+    const struct tape_session *session = context;
+    struct tape_source_asked *asked = session->options.asked;
+    if (asked && tape_source_asked_hear(asked, message) < 0)
+        asked->unknown = 1;
     return !message->outgoing &&
            (message->kind == TAPE_FEED_DATA || message->kind == TAPE_FEED_STATE);
 }
@@ -27,6 +31,8 @@ int tape_session_prepare(struct tape_session *session, int state, struct tape_er
     struct tape_transport_options options = session->options.transport;
     options.waits = 1;
     options.wants = wants;
+    options.wants_context = session;
+    options.source.events = options.source.follow;
     options.source.state = state ? 0 : -1;
     struct tape_transport *transport = tape_transport_open(
         session->options.archives, session->options.archives_count, &options, error);

@@ -40,7 +40,7 @@ struct tape_session_options {
     int digest;        /* 1: SHA-256 of what was given, as it was recorded */
     FILE *notices;     /* what is worth knowing on the way */
     const struct tape_session_streams *streams; /* of the archives; NULL: not known */
-    const struct tape_source_asked *asked;      /* in them; NULL: not known */
+    struct tape_source_asked *asked;            /* in them; NULL: not known. Following adds to it */
     struct tape_server *server;
 };
 

@@ -216,6 +216,31 @@ def following(scratch):
     expect_equal(early + rest, served.payloads(lines), "history and what followed")
 
 
+def following_a_new_connection(scratch):
+    """What is of a connection that came after the server's start, without a wrapper, has its stream's name, too."""
+    depth = "btcusdt@depth@100ms"
+    generated = rig.generate("--count", 400, "--rate", 1000, "--symbols", "btcusdt", "--streams", "depth@100ms")
+    lines = [line.partition(b'"data":')[2][:-1] for line in served.payloads(generated)]
+    archive = scratch / "redialled"
+    with rig.Exchange(scratch / "redialledlog", "--lines",
+                      rig.write_lines(scratch / "redialled.txt", [b"1 " + line for line in lines]), "--all",
+                      "--rate", 400, "--cut-after", "300") as exchange:
+        with rig.Recorder(scratch, "--url", exchange.url + "/public/ws", archive, depth) as recorder:
+            recorder.wait_until(lambda: (archive / "segments").is_dir() and
+                                len(rig.play(archive, wanted=None).splitlines()) > 20, "some history")
+            with served.Server("--follow", archive) as server:
+                client = served.Client(server, "/public/ws/" + depth)
+                got = client.messages(50)
+                while got[-1] != lines[-1]:
+                    got += client.messages(1)
+                recorder.stop(signal.SIGTERM)
+                server.stop()
+        exchange.stop()
+    recorded = [line for line in rig.play(archive).splitlines() if b"depthUpdate" in line]
+    expect(len(recorded) > 350, "messages of both connections: %d" % len(recorded))
+    expect_equal(got, recorded, "what was recorded")
+
+
 def several(scratch, lines):
     """Two recordings of one feed, each with a hole: together all of it, once."""
     one = served.import_lines(scratch, "one", lines[:2000] + lines[2500:])
@@ -269,6 +294,7 @@ def main(scratch):
     damage(scratch, lines * 1)
     clients_go(archive)
     following(scratch)
+    following_a_new_connection(scratch)
     several(scratch, lines)
     no_venue(scratch, lines)
     pings(archive)
