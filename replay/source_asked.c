@@ -10,14 +10,14 @@
 #include "format/record.h"
 #include "replay/source_depth.h"
 
-/* depths and missing: of a connection's first entry. */
+/* names, depths and missing: of a connection's first entry. */
 struct tape_source_asked_entry {
     char *name; /* NULL: the connection's first entry */
     uint32_t connection;
     uint16_t archive;
     uint8_t bytes;
     uint8_t is_depth, is_partial, missing;
-    uint32_t depths;
+    uint32_t names, depths;
 };
 
 struct key {
@@ -61,18 +61,13 @@ static int is_of(const struct tape_source_asked *asked, size_t at, const struct 
 }
 
 /* The first entry of the message's connection; NULL: nothing can be told of it. */
-static const struct tape_source_asked_entry *
-find_first(const struct tape_source_asked *asked, const struct tape_message *message, size_t *names)
+static const struct tape_source_asked_entry *find_first(const struct tape_source_asked *asked,
+                                                        const struct tape_message *message)
 {
     struct key key = {message->connection, message->archive, nothing};
-    size_t first = find_place(asked, &key), end = first + 1;
+    size_t first = find_place(asked, &key);
     if (asked->unknown || !is_of(asked, first, &key) || asked->entries[first].missing)
         return NULL;
-    if (names) {
-        while (is_of(asked, end, &key))
-            end++;
-        *names = end - first - 1;
-    }
     return &asked->entries[first];
 }
 
@@ -132,6 +127,7 @@ static int add_name(struct tape_source_asked *asked, const struct key *key)
     if (!entry)
         return TAPE_FAILED;
     asked->names++;
+    asked->entries[first].names++;
     asked->entries[first].depths += entry->is_depth;
     return 0;
 }
@@ -228,7 +224,7 @@ void tape_source_asked_read(struct tape_source_asked *asked, uint16_t archive,
 int tape_source_asked_depths(const struct tape_source_asked *asked,
                              const struct tape_message *message)
 {
-    const struct tape_source_asked_entry *first = find_first(asked, message, NULL);
+    const struct tape_source_asked_entry *first = find_first(asked, message);
     return first ? (int)first->depths : -1;
 }
 
@@ -240,9 +236,8 @@ static struct tape_slice name_of(const struct tape_source_asked_entry *entry)
 int tape_source_asked_only(const struct tape_source_asked *asked,
                            const struct tape_message *message, struct tape_slice *name)
 {
-    size_t names;
-    const struct tape_source_asked_entry *first = find_first(asked, message, &names);
-    if (!first || names != 1)
+    const struct tape_source_asked_entry *first = find_first(asked, message);
+    if (!first || first->names != 1)
         return 0;
     *name = name_of(first + 1);
     return 1;
@@ -276,14 +271,13 @@ int tape_source_asked_like(const struct tape_source_asked *asked,
                            const struct tape_message *message, struct tape_tick *tick,
                            struct tape_slice *name)
 {
-    size_t names;
-    const struct tape_source_asked_entry *found = NULL, *entry;
+    const struct tape_source_asked_entry *found = NULL, *entry, *first;
     if (tick->kind != TAPE_TICK_DEPTH && tick->kind != TAPE_TICK_DEPTH_SNAPSHOT &&
         tick->kind != TAPE_TICK_MARK_PRICE)
         return 0;
-    if (!(entry = find_first(asked, message, &names)))
+    if (!(first = find_first(asked, message)))
         return 0;
-    for (entry++; names > 0; names--, entry++) {
+    for (entry = first + 1; entry <= first + first->names; entry++) {
         if (!can_be(entry, tick))
             continue;
         if (found)
