@@ -28,9 +28,10 @@ enum {
     WAITING_MAX_BYTES = 16 << 20,         /* of events that wait for room in the ring */
     DELAY_BUCKETS = 48,
 };
-#define LOOK_AT_CLOCK_NS 100000000ll
-#define DELAY_NOTE_NS    1000000000ll
-#define STALL_NOTE_NS    1000000ll /* shorter ones are not worth a row */
+#define LOOK_AT_CLOCK_NS  100000000ll
+#define DELAY_NOTE_NS     1000000000ll
+#define STALL_NOTE_NS     1000000ll /* shorter ones are not worth a row */
+#define FULL_DISK_WAIT_NS 2000000000ll
 
 /* An event on its way into the ring. */
 struct waiting {
@@ -716,14 +717,23 @@ void tape_store_read_state(const struct tape_store *store, struct tape_store_sta
 
 /* ---- closing ---- */
 
+/* A slow disk makes room in the end, and the ring is drained after this however long it takes; one
+ * that takes nothing is given until give_up_ns. */
+static int may_find_room(const struct tape_store *store, int64_t give_up_ns)
+{
+    struct tape_writer_state writer;
+    tape_writer_read_state(store->writer, &writer);
+    return (!writer.disk_full && !writer.failed) || tape_clock_monotonic() < give_up_ns;
+}
+
 /* Events that still find no room are told by their absence: the session then has no end. */
 static void end_session(struct tape_store *store, const char *reason)
 {
     char body[300];
     struct tape_event_writer event;
-    int64_t give_up_ns = tape_clock_monotonic() + 2000000000;
+    int64_t give_up_ns = tape_clock_monotonic() + FULL_DISK_WAIT_NS;
     take_notes(store);
-    while (!put_waiting(store) && tape_clock_monotonic() < give_up_ns)
+    while (!put_waiting(store) && may_find_room(store, give_up_ns))
         usleep(5000);
     if (store->delays_counted)
         write_delays(store, tape_clock_realtime());
@@ -733,7 +743,7 @@ static void end_session(struct tape_store *store, const char *reason)
     size_t bytes = tape_event_end(&event);
     while (!put_waiting(store) ||
            !put_event(store, TAPE_RECORD_SESSION_END, 0, tape_clock_realtime(), body, bytes)) {
-        if (tape_clock_monotonic() >= give_up_ns)
+        if (!may_find_room(store, give_up_ns))
             break;
         usleep(5000);
     }

@@ -11,11 +11,13 @@
 /* ---- a disk that fails: these stand in for libc's in all of the store's code ---- */
 
 static atomic_int fdatasync_failures; /* so many of the next calls fail */
-static atomic_int disk_is_full;
+static atomic_int disk_is_full, disk_is_stuck;
 
 int fdatasync(int fd)
 {
     int left = atomic_load(&fdatasync_failures);
+    while (atomic_load(&disk_is_stuck))
+        usleep(1000);
     while (left > 0)
         if (atomic_compare_exchange_weak(&fdatasync_failures, &left, left - 1)) {
             errno = EIO;
@@ -249,6 +251,41 @@ static void own_ring_is_named_from_the_root(void **unused)
 
 /* ---- events ---- */
 
+static void *release_late(void *unused)
+{
+    (void)unused;
+    sleep(3);
+    atomic_store(&disk_is_stuck, 0);
+    return NULL;
+}
+
+/* A sync that takes long while the ring is full: the session has its end, and what waited before
+ * it. */
+static void slow_disk_at_the_end(void **unused)
+{
+    (void)unused;
+    pthread_t thread;
+    uint64_t number = 0;
+    struct tape_store *store = open_plain();
+    atomic_store(&disk_is_stuck, 1);
+    for (int idle_ms = 0; idle_ms < 300; idle_ms++) {
+        while (try_frame(store, number, 4000) || try_frame(store, number, 0))
+            number++, idle_ms = 0;
+        tape_store_tick(store, tape_clock_realtime());
+        usleep(1000);
+    }
+    tape_store_event(store, TAPE_RECORD_NOTE, 0, tape_clock_realtime(), "{\"kind\":\"operator\"}",
+                     19);
+    assert_int_equal(pthread_create(&thread, NULL, release_late, NULL), 0);
+    close_well(store);
+    pthread_join(thread, NULL);
+    struct found found = read_archive();
+    assert_int_equal(found.frames, number);
+    assert_int_equal(found.repeated_or_missing + found.holes, 0);
+    assert_int_equal(found.kinds[TAPE_RECORD_SESSION_END], 1);
+    assert_non_null(strstr(found.notes, " operator@"));
+}
+
 static void *write_notes(void *context)
 {
     for (int i = 0; i < 50; i++)
@@ -476,6 +513,7 @@ static void full_disk_until_the_end(void **unused)
 static int reset_disk(void **state)
 {
     atomic_store(&disk_is_full, 0);
+    atomic_store(&disk_is_stuck, 0);
     atomic_store(&fdatasync_failures, 0);
     atomic_store(&shared_memory_bytes, INT64_MAX);
     return remove_scratch(state);
@@ -501,6 +539,7 @@ int main(void)
         CASE(failed_sync_is_written_again),
         CASE(every_sync_fails_for_a_while),
         CASE(failed_sync_at_the_end),
+        CASE(slow_disk_at_the_end),
         CASE(full_disk_leaves_a_gap_note),
         CASE(full_disk_until_the_end),
     };
