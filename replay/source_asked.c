@@ -86,8 +86,10 @@ static struct tape_source_asked_entry *insert(struct tape_source_asked *asked,
         asked->entries = larger;
         asked->room = room;
     }
-    if (key->name.bytes && !(name = strndup(key->name.data, key->name.bytes)))
+    if (key->name.bytes && !(name = malloc(key->name.bytes)))
         return NULL;
+    if (name)
+        memcpy(name, key->name.data, key->name.bytes);
     struct tape_source_asked_entry *entry = &asked->entries[at];
     memmove(entry + 1, entry, (asked->count++ - at) * sizeof *entry);
     *entry = (struct tape_source_asked_entry){
@@ -101,14 +103,20 @@ static struct tape_source_asked_entry *insert(struct tape_source_asked *asked,
     return entry;
 }
 
-/* A connection is in the table before its names are. */
-static int add_connection(struct tape_source_asked *asked, struct key key)
+/* A connection is in the table before its names are. at_start: all that it asked for is still to
+ * come; else, where it was not heard of, some may have been before. */
+static int add_connection(struct tape_source_asked *asked, struct key key, int at_start)
 {
     key.name = nothing;
     size_t at = find_place(asked, &key);
-    if (is_of(asked, at, &key) || asked->count - asked->names == TAPE_SOURCE_ASKED_CONNECTIONS_MAX)
+    int known = is_of(asked, at, &key);
+    if (!known && asked->count - asked->names == TAPE_SOURCE_ASKED_CONNECTIONS_MAX)
         return 0;
-    return insert(asked, &key, at) ? 0 : TAPE_FAILED;
+    if (!known && !insert(asked, &key, at))
+        return TAPE_FAILED;
+    if (at_start || !known)
+        asked->entries[at].missing = !at_start;
+    return 0;
 }
 
 static int add_name(struct tape_source_asked *asked, const struct key *key)
@@ -174,7 +182,7 @@ int tape_source_asked_hear(struct tape_source_asked *asked, const struct tape_me
     int is_request = event->record_kind == TAPE_RECORD_HANDSHAKE_REQUEST;
     if (!is_request && event->record_kind != TAPE_RECORD_SUBSCRIPTION_ASKED)
         return 0;
-    if (add_connection(asked, key) < 0)
+    if (add_connection(asked, key, is_request) < 0)
         return TAPE_FAILED;
     if (!is_request)
         return hear_names(asked, key, line);
@@ -190,7 +198,7 @@ static int take_row(struct tape_source_asked *asked, uint16_t archive, sqlite3_s
     const char *url = (const char *)sqlite3_column_text(row, 1);
     const char *name = (const char *)sqlite3_column_text(row, 2);
     const char *host = url ? strstr(url, "://") : NULL;
-    int status = add_connection(asked, key);
+    int status = add_connection(asked, key, 1);
     if (status == 0 && host)
         status = add_path(asked, key, (struct tape_slice){host + 3, strlen(host + 3)});
     if (status == 0 && name) {

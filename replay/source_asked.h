@@ -25,7 +25,7 @@ struct tape_source_asked_entry;
 /*
  * Zero-initialise; clear it at the end. Invariants: entries ascend by connection, archive and name,
  * each once; the first of a connection has no name, and knows how many the others are, how many of
- * them depth streams, and whether some could not be kept: nothing is told of such a connection
+ * them depth streams, and whether some were not heard or kept: nothing is told of such a connection
  * then. unknown: nothing is told at all. Nothing is forgotten: an archive counts its connections on
  * for all its life.
  */

@@ -175,8 +175,29 @@ static void records_tell_the_same(void **state)
     assert_int_equal(depths_of(&asked, 1, 1), 1);
     assert_int_equal(depths_of(&asked, 0, 2), -1);
     hear(&asked, 0, 2, TAPE_RECORD_SUBSCRIPTION_ASKED, "{\"streams\":[\"a@trade\"]}");
+    assert_int_equal(depths_of(&asked, 0, 2), -1); /* what it asked for before is not known */
+    check_only(&asked, 0, 2, NULL);
+    hear(&asked, 0, 2, TAPE_RECORD_HANDSHAKE_REQUEST, "GET /ws HTTP/1.1\r\n\r\n");
+    hear(&asked, 0, 2, TAPE_RECORD_SUBSCRIPTION_ASKED, "{\"streams\":[\"a@trade\"]}");
+    assert_int_equal(depths_of(&asked, 0, 2), 0);
     check_only(&asked, 0, 2, "a@trade");
     check_only(&asked, 1, 1, NULL);
+    tape_source_asked_clear(&asked);
+}
+
+/* A name may hold any byte. */
+static void zero_in_a_name(void **state)
+{
+    static const char request[] =
+        "GET /ws/a@\0bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb HTTP/1.1\r\n\r\n";
+    struct tape_source_asked asked = {0};
+    struct tape_message event = message_of(0, 1, "");
+    (void)state;
+    event.payload = (struct tape_slice){request, sizeof request - 1};
+    event.record_kind = TAPE_RECORD_HANDSHAKE_REQUEST;
+    assert_int_equal(tape_source_asked_hear(&asked, &event), 0);
+    assert_int_equal(tape_source_asked_hear(&asked, &event), 0);
+    assert_int_equal(asked.names, 1);
     tape_source_asked_clear(&asked);
 }
 
@@ -228,6 +249,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(one_of_a_symbol_and_kind_is_told, open_archive,
                                         remove_archive),
         cmocka_unit_test(records_tell_the_same),
+        cmocka_unit_test(zero_in_a_name),
         cmocka_unit_test(partial_book_becomes_a_snapshot),
         cmocka_unit_test(what_is_not_kept_is_known_to_be),
     };

@@ -756,6 +756,7 @@ static void bare(const char *symbol, uint32_t connection, int64_t after, int las
 static void test_messages_without_a_wrapper(void **state)
 {
     (void)state;
+    event(TAPE_RECORD_HANDSHAKE_REQUEST, 1, 1, "GET /ws HTTP/1.1\r\nHost: x\r\n\r\n");
     event(TAPE_RECORD_SUBSCRIPTION_ASKED, 1, 1,
           "{\"id\":1,\"streams\":[\"x@depth@0ms\",\"x@trade\",\"y@depth20\",\"yy@depth\"]}");
     snapshot("x@depth@0ms", 2, 9);
