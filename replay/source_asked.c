@@ -198,7 +198,7 @@ static int take_row(struct tape_source_asked *asked, uint16_t archive, sqlite3_s
     const char *url = (const char *)sqlite3_column_text(row, 1);
     const char *name = (const char *)sqlite3_column_text(row, 2);
     const char *host = url ? strstr(url, "://") : NULL;
-    int status = add_connection(asked, key, 1);
+    int status = add_connection(asked, key, url != NULL);
     if (status == 0 && host)
         status = add_path(asked, key, (struct tape_slice){host + 3, strlen(host + 3)});
     if (status == 0 && name) {
@@ -216,7 +216,7 @@ void tape_source_asked_read(struct tape_source_asked *asked, uint16_t archive,
         "WHERE url GLOB '*://*/ws' OR url GLOB '*://*/ws[/?]*') "
         "SELECT connection_id, url, NULL FROM raw UNION ALL "
         "SELECT connection_id, NULL, name FROM raw JOIN subscription USING (connection_id) "
-        "JOIN stream USING (stream_id) ORDER BY 1";
+        "JOIN stream USING (stream_id) ORDER BY 1, 3"; /* the URL has no name: it comes first */
     sqlite3_stmt *statement = NULL;
     int step = SQLITE_ERROR;
     if (sqlite3_prepare_v2(tape_index_handle(index), question, -1, &statement, NULL) == SQLITE_OK)

@@ -88,6 +88,10 @@ static void one_stream_names_all(void **state)
     connect_to(index, 10, "wss://h/ws/a@depth/!bookTicker");
     connect_to(index, 11, "wss://h/ws/!bookTicker");
     connect_to(index, 12, "wss://ws/stream/a@depth");
+    char url[TAPE_SOURCE_ASKED_NAME_BYTES + 40];
+    snprintf(url, sizeof url, "wss://h/ws/%0*d@depth", TAPE_SOURCE_ASKED_NAME_BYTES, 1);
+    connect_to(index, 13, url); /* longer than what is kept */
+    ask_for(index, 13, "a@trade");
     tape_source_asked_read(&asked, 0, index);
     tape_index_close(index);
     index = tape_index_open_memory(archive, &error);
@@ -106,6 +110,7 @@ static void one_stream_names_all(void **state)
     check_only(&asked, 0, 10, NULL);
     check_only(&asked, 0, 11, "!bookTicker");
     check_only(&asked, 0, 12, NULL);
+    check_only(&asked, 0, 13, NULL);
     check_only(&asked, 1, 1, "other@depth");
     check_only(&asked, 2, 1, NULL);
     asked.unknown = 1;
